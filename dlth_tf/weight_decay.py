@@ -1,0 +1,44 @@
+"""Coupled weight decay: L2 that goes through the momentum, as in PyTorch's SGD."""
+
+import contextlib
+from collections.abc import Iterator
+
+from keras import ops
+
+from dlth_tf.attachment import StepCallback, regularized
+
+
+class CoupledL2(StepCallback):
+    """Adds l2 * W to the gradient of every trainable variable, biases included.
+
+    This is `torch.optim.SGD(weight_decay=l2)`, which the paper's recipes mean. The
+    `weight_decay` of Keras's optimizers is decoupled, another algorithm; the layers'
+    `keras.regularizers.L2(l2 / 2)` would do the same for the variables that have one.
+
+    Args:
+        l2: the coefficient, for instance 5e-4.
+
+    Raises:
+        ValueError: `l2` is negative.
+
+    Example:
+
+    >>> model.fit(train, callbacks=[dlth.FixedTicket(ticket), dlth.CoupledL2(5e-4)])
+    """
+
+    def __init__(self, l2: float):
+        super().__init__()
+        if not l2 >= 0:
+            raise ValueError(f"`l2` must be 0 or more. Received: {l2}")
+        self.l2 = l2
+
+    @contextlib.contextmanager
+    def attached(self) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            if self.l2:
+                for variable in self._model.trainable_variables:
+                    stack.enter_context(regularized(variable, self._penalty))
+            yield
+
+    def _penalty(self, value):
+        return 0.5 * self.l2 * ops.sum(ops.square(value))
