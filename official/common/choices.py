@@ -1,0 +1,39 @@
+"""Choosing one of several names, with a helpful answer to a typing error."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def choose(kind: str, name: str, choices: Iterable[str]) -> str:
+    """Returns `name` if it is one of `choices`.
+
+    Args:
+        kind: what the name is a name of, as a person says it: `"network"`.
+        name: the name asked for.
+        choices: the names there are.
+
+    Raises:
+        ValueError: `name` is not among them. The message gives the nearest one,
+            if any is near, and all that are available.
+
+    Example:
+
+        >>> choose("network", "resnet20", ["mlp", "resnet20"])
+        'resnet20'
+    """
+    available = list(choices)
+    if name in available:
+        return name
+    near = _nearest(name, available)
+    hint = f" Did you mean {near!r}?" if near else ""
+    raise ValueError(f"Unknown {kind} {name!r}.{hint} Available: {', '.join(available)}.")
+
+
+def _nearest(name: str, available: list[str]) -> str | None:
+    """The most similar name, the first of several equally similar ones."""
+    near = difflib.get_close_matches(name, available, n=len(available))
+
+    def similarity(other: str) -> float:
+        return difflib.SequenceMatcher(None, other, name).ratio()
+
+    return max((x for x in available if x in near), key=similarity, default=None)

@@ -1,0 +1,63 @@
+"""Networks by name.
+
+A network is a flat functional Keras model that returns float32 logits. Its layers
+are named by their place (`stem_conv`, `stage1_block0_conv1`, `classifier`), the
+same in every process, so that files and patterns can refer to them.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from official.common.choices import choose
+
+if TYPE_CHECKING:
+    import keras
+
+# Each family is a module with `build(name, *, input_shape, classes)`, imported
+# when one of its networks is built: this module costs no Keras import.
+_FAMILIES = {
+    "quickstart_cnn": "quickstart_cnn",
+    "mlp": "mlp",
+    "resnet20": "cifar_resnet",
+    "resnet32": "cifar_resnet",
+    "resnet44": "cifar_resnet",
+    "resnet56": "cifar_resnet",
+    "resnet110": "cifar_resnet",
+}
+
+NETWORKS = tuple(_FAMILIES)
+
+
+def build_network(
+    name: str, *, input_shape: tuple[int, int, int], classes: int
+) -> "keras.Model":
+    """Builds the network called `name` with freshly initialised weights.
+
+    Args:
+        name: one of `NETWORKS`.
+        input_shape: height, width and channels of one image.
+        classes: number of classes, and so of logits.
+
+    Returns:
+        A functional model from images `[batch, height, width, channels]` to
+        float32 logits `[batch, classes]`. `keras.utils.set_random_seed` beforehand
+        makes the initial weights repeatable.
+
+    Raises:
+        ValueError: the name is unknown, or `input_shape` or `classes` is no size.
+
+    Example:
+
+        >>> build_network("resnet20", input_shape=(32, 32, 3), classes=10).count_params()
+        271098
+    """
+    family = _FAMILIES[choose("network", name, NETWORKS)]
+    if len(input_shape) != 3 or not all(size >= 1 for size in input_shape):
+        raise ValueError(
+            "`input_shape` must be (height, width, channels), each at least 1. "
+            f"Received: input_shape={input_shape}"
+        )
+    if classes < 1:
+        raise ValueError(f"`classes` must be at least 1. Received: classes={classes}")
+    module = importlib.import_module(f"{__name__}.{family}")
+    return module.build(name, input_shape=tuple(input_shape), classes=classes)

@@ -1,0 +1,1 @@
+"""Training a network: the recipe and what carries it out."""
