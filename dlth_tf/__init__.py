@@ -7,9 +7,11 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dlth_tf.early_bird import EarlyBird as EarlyBird
     from dlth_tf.fixed_ticket import FixedTicket as FixedTicket
     from dlth_tf.kernels import maskable_kernels as maskable_kernels
     from dlth_tf.schedules import PenaltyGrowth as PenaltyGrowth
+    from dlth_tf.tfmot import MagnitudePruning as MagnitudePruning
     from dlth_tf.ticket import Ticket as Ticket
     from dlth_tf.ticket import magnitude_ticket as magnitude_ticket
     from dlth_tf.ticket import random_ticket as random_ticket
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 
 _HOME = {
     "CoupledL2": "weight_decay",
+    "EarlyBird": "early_bird",
     "FixedTicket": "fixed_ticket",
+    "MagnitudePruning": "tfmot",
     "PenaltyGrowth": "schedules",
     "RandomSparseTransformation": "transformation",
     "Ticket": "ticket",

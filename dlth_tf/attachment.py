@@ -2,106 +2,116 @@
 
 Keras traces a training step once and knows nothing of callbacks while it does. What is
 set on a variable (`regularizer`, `constraint`) at that moment is compiled into the step.
-So the attributes are set only while the step is traced, and the compiled step is used
-only for the `fit` it was made for. Nothing needs to be put back that could be forgotten.
+So the attributes are set only while the step is traced, and the compiled step takes the
+place of the model's own only from the beginning of a batch to its step. Nothing needs
+to be put back that could be forgotten, wherever `fit` may raise.
 """
 
 import contextlib
 from collections.abc import Callable, Iterator
 
 import keras
+from keras import ops
 
 
 class StepCallback(keras.callbacks.Callback):
     """Base of callbacks that change what a training step computes.
 
     Several of them work together in one `fit`. A subclass says what its change is in
-    `attached`, a context manager that is open while the step is traced.
+    `attached`.
     """
 
     def __init__(self):
         super().__init__()
-        self._about_to_step = False
+        self._attached_step: _AttachedStep | None = None
 
-    def attached(self) -> contextlib.AbstractContextManager:
-        """The change to the model, open while its training step is traced."""
-        raise NotImplementedError
+    def attached(self, iterations) -> contextlib.AbstractContextManager:
+        """The change to the model, open while its training step is traced.
 
-    def inputs(self) -> list[tuple[keras.Variable, object]]:
-        """Variables that exist in the step only, each with its value for this step.
-
-        For backends on which a compiled step can't read what it was not given (JAX).
+        Args:
+            iterations: integer tensor, optimizer steps before this one. A value of the
+                compiled step, on every backend.
         """
-        return []
+        raise NotImplementedError
 
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
-        function = model.train_function
-        if not (isinstance(function, _AttachedStep) and function.fresh):
-            function = _AttachedStep(model)
-            model.train_function = function
-        function.callbacks.append(self)
+        self._attached_step = None
 
     def on_train_batch_begin(self, batch, logs=None):
-        self._about_to_step = True
+        if self._attached_step is None:
+            self._attached_step = _AttachedStep.of_this_fit(self._model)
+            self._attached_step.callbacks.append(self)
+        self._attached_step.take_place()
 
     def on_train_end(self, logs=None):
-        if isinstance(self._model.train_function, _AttachedStep):
-            self._model.train_function = None
+        self._attached_step = None
 
 
 class _AttachedStep:
-    """Stands in for `model.train_function` during one `fit`.
+    """Stands in for `model.train_function` from the beginning of a batch to its step."""
 
-    A `fit` that raises elsewhere than in a step leaves it behind. It then notices at
-    its next call, of another `fit`, that its callbacks were not told of a batch, and
-    makes way for a plain step.
-    """
-
-    def __init__(self, model: keras.Model):
+    def __init__(self, model: keras.Model, own_step: Callable):
         self._model = model
+        self._own_step = own_step
+        self._fit = _current_fit(model)
         self._compiled: Callable | None = None
         self.callbacks: list[StepCallback] = []
 
-    @property
-    def fresh(self) -> bool:
-        return self._compiled is None
+    @classmethod
+    def of_this_fit(cls, model: keras.Model) -> "_AttachedStep":
+        """The one that another callback of this `fit` has put in place, or a new one."""
+        function = model.train_function
+        if not isinstance(function, cls):
+            return cls(model, function)
+        if function._fit is _current_fit(model):
+            return function
+        return cls(model, function._own_step)
+
+    def take_place(self) -> None:
+        self._model.train_function = self
 
     def __call__(self, *args):
-        if not all(callback._about_to_step for callback in self.callbacks):
-            return self._plain_step()(*args)
-        for callback in self.callbacks:
-            callback._about_to_step = False
-        try:
-            if self._compiled is None:
-                self._compiled = self._make_step()
-            return _call_with_inputs(self._compiled, self._inputs(), self._model, args)
-        except BaseException:
-            if self._model.train_function is self:
-                self._model.train_function = None
-            raise
-
-    def _plain_step(self) -> Callable:
-        self._model.train_function = None
-        self._model.make_train_function()
-        return self._model.train_function
+        self._model.train_function = self._own_step
+        if self._fit is not _current_fit(self._model):
+            # Another callback raised after ours had begun a batch of an earlier `fit`.
+            return self._own_step(*args)
+        if self._compiled is None:
+            self._compiled = self._make_step()
+        return self._compiled(*args)
 
     def _make_step(self) -> Callable:
         model, traced_step = self._model, self._model.train_step
 
         def train_step(*args, **kwargs):
+            iterations = _iterations(model.optimizer, args)
             with contextlib.ExitStack() as stack:
                 for callback in self.callbacks:
-                    stack.enter_context(callback.attached())
+                    stack.enter_context(callback.attached(iterations))
                 return traced_step(*args, **kwargs)
 
-        with _instance_attribute(model, "train_step", train_step):
-            compiled = self._plain_step()
-        model.train_function = self
-        return compiled
+        try:
+            with _instance_attribute(model, "train_step", train_step):
+                model.make_train_function(force=True)
+            return model.train_function
+        finally:
+            model.train_function = self._own_step
 
-    def _inputs(self) -> list[tuple[keras.Variable, object]]:
-        return [pair for callback in self.callbacks for pair in callback.inputs()]
+
+def _current_fit(model):
+    """Keras gives a model a new history at the beginning of every `fit`."""
+    return getattr(model, "history", None)
+
+
+def _iterations(optimizer, step_arguments):
+    """Optimizer steps done, as a value inside a step that is being traced."""
+    if keras.backend.backend() != "jax":
+        return ops.convert_to_tensor(optimizer.iterations)
+    (_, _, optimizer_state, _), *_ = step_arguments
+    with keras.StatelessScope(
+        list(zip(optimizer.variables, optimizer_state, strict=True))
+    ):
+        return ops.convert_to_tensor(optimizer.iterations)
 
 
 @contextlib.contextmanager
@@ -116,52 +126,6 @@ def _instance_attribute(model, name: str, value) -> Iterator[None]:
             setattr(model, name, before)
         else:
             delattr(model, name)
-
-
-def _call_with_inputs(compiled, inputs, model, args):
-    """Calls a step, handing it our variables beside the model's own state (JAX)."""
-    if not inputs:
-        return compiled(*args)
-    state, *rest = args
-    trainable, non_trainable, *others = state
-    with known_to_model(model, [variable for variable, _ in inputs]):
-        places = _places(model, [variable for variable, _ in inputs])
-    values = dict(zip(places, [value for _, value in inputs], strict=True))
-    own = iter(non_trainable)
-    extended = [
-        values[i] if i in values else next(own)
-        for i in range(len(non_trainable) + len(values))
-    ]
-    logs, (trainable, extended, *others) = compiled((trainable, extended, *others), *rest)
-    own_after = [value for i, value in enumerate(extended) if i not in values]
-    return logs, (trainable, own_after, *others)
-
-
-def _places(model, variables) -> list[int]:
-    ids = [id(variable) for variable in model.non_trainable_variables]
-    return [ids.index(id(variable)) for variable in variables]
-
-
-class _State:
-    """What Keras expects of an entry in a layer's list of seed generators."""
-
-    def __init__(self, variable):
-        self.state = variable
-
-
-@contextlib.contextmanager
-def known_to_model(model, variables) -> Iterator[None]:
-    """Counts variables among the model's non-trainable ones for a while.
-
-    A layer's seed generators are the one list whose variables take part in a step's
-    state but in no count or order of weights.
-    """
-    generators = model._seed_generators
-    generators.extend(_State(variable) for variable in variables)
-    try:
-        yield
-    finally:
-        del generators[len(generators) - len(variables) :]
 
 
 @contextlib.contextmanager

@@ -36,38 +36,34 @@ class FixedTicket(StepCallback):
         self.ticket = ticket
 
     def set_model(self, model: keras.Model) -> None:
-        self._pairs = self.ticket.pairs(model)
         super().set_model(model)
-        self._masks = [ops.convert_to_tensor(mask) for _, _, mask in self._pairs]
+        self._masks = [
+            (kernel, ops.convert_to_tensor(mask))
+            for _, kernel, mask in self.ticket.pairs(model)
+            if not mask.all()
+        ]
 
     def on_train_begin(self, logs=None):
         self.ticket.apply(self._model)
 
     @contextlib.contextmanager
-    def attached(self) -> Iterator[None]:
+    def attached(self, iterations) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
-            for (_, kernel, _), mask in zip(self._pairs, self._masks, strict=True):
-                average = _moving_average(self._model.optimizer, kernel)
-                projection = _KeepZero(mask, average)
+            for kernel, mask in self._masks:
+                projection = _KeepZero(kernel, mask, self._model.optimizer)
                 stack.enter_context(constrained(kernel, projection))
             yield
 
 
 class _KeepZero:
-    def __init__(self, mask, average):
+    def __init__(self, kernel, mask, optimizer):
+        self.kernel = kernel
         self.mask = mask
-        self.average = average
+        self.optimizer = getattr(optimizer, "inner_optimizer", optimizer)
 
-    def __call__(self, kernel):
-        if self.average is not None:
-            self.average.assign(ops.where(self.mask, self.average, 0.0))
-        return ops.where(self.mask, kernel, 0.0)
-
-
-def _moving_average(optimizer, kernel) -> keras.Variable | None:
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    if not optimizer.use_ema or not kernel.trainable:
-        return None
-    return optimizer._model_variables_moving_average[
-        optimizer._get_variable_index(kernel)
-    ]
+    def __call__(self, value):
+        if self.optimizer.use_ema:
+            place = self.optimizer._get_variable_index(self.kernel)
+            average = self.optimizer._model_variables_moving_average[place]
+            average.assign(ops.where(self.mask, average, 0.0))
+        return ops.where(self.mask, value, 0.0)

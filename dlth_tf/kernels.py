@@ -51,7 +51,7 @@ def maskable_kernels(model: keras.Model) -> dict[str, keras.Variable]:
     """
     kernels: dict[str, keras.Variable] = {}
     seen: set[int] = set()
-    for path, layer in _walk(model, ""):
+    for path, layer in walk_layers(model):
         for name, kernel in _own_kernels(path, layer):
             if id(kernel) not in seen:
                 seen.add(id(kernel))
@@ -64,7 +64,8 @@ def maskable_kernels(model: keras.Model) -> dict[str, keras.Variable]:
     return kernels
 
 
-def _walk(parent, path: str) -> Iterator[tuple[str, keras.layers.Layer]]:
+def walk_layers(parent, path: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
+    """Every layer below a model or layer, with its stable path, parents first."""
     taken: dict[str, int] = {}
     for layer in parent._layers:
         name = _name_without_counter(layer)
@@ -72,7 +73,7 @@ def _walk(parent, path: str) -> Iterator[tuple[str, keras.layers.Layer]]:
         taken[name] = count + 1
         here = path + (f"{name}_{count}" if count else name)
         yield here, layer
-        yield from _walk(layer, here + "/")
+        yield from walk_layers(layer, here + "/")
 
 
 def _name_without_counter(layer) -> str:
@@ -106,4 +107,4 @@ def _kernel(layer, attribute: str, path: str) -> keras.Variable:
 
 
 def _layer_types(model) -> list[str]:
-    return sorted({type(layer).__name__ for _, layer in _walk(model, "")})
+    return sorted({type(layer).__name__ for _, layer in walk_layers(model)})

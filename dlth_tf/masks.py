@@ -26,26 +26,52 @@ def removed_count(size: int, sparsity: float) -> int:
 
 
 def random_mask(
-    shape: tuple[int, ...], sparsity: float, seed: np.random.SeedSequence
+    shape: tuple[int, ...],
+    sparsity: float,
+    seed: np.random.SeedSequence,
+    within: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draws a mask uniformly from all masks with exactly the count removed.
 
-    Every weight gets a random 16-bit key and the smallest keys are removed; weights that
-    share the last key are told apart by further random bits. Only whole numbers from the
-    bit stream of PCG64 are used, which NumPy keeps stable, so that a seed means the same
-    mask on every machine. Keys are made twice rather than kept: beyond the mask itself
-    this takes a few megabytes, whatever the size.
+    The same seed means the same mask on every machine.
 
     Args:
         shape: shape of the kernel.
         sparsity: fraction removed, in [0, 1).
         seed: where the random bits come from.
+        within: an earlier mask. What it removes is removed here too, the rest is drawn
+            from what it keeps.
 
     Returns:
         Boolean array of `shape`, True where a weight is kept.
+
+    Raises:
+        ValueError: `within` removes more than `sparsity` asks for.
     """
     size = math.prod(shape)
     remove = removed_count(size, sparsity)
+    if within is None:
+        return _without(size, remove, seed).reshape(shape)
+    survivors = np.flatnonzero(within)
+    further = remove - (size - survivors.size)
+    if further < 0:
+        raise ValueError(
+            f"`within` must remove no more than sparsity {sparsity} does: {remove} of "
+            f"{size} weights. Received: a mask that removes {size - survivors.size}"
+        )
+    mask = np.zeros(size, np.bool_)
+    mask[survivors] = _without(survivors.size, further, seed)
+    return mask.reshape(shape)
+
+
+def _without(size: int, remove: int, seed: np.random.SeedSequence) -> np.ndarray:
+    """A flat mask with `remove` of `size` places False, uniformly at random.
+
+    Every place gets a random 16-bit key and the smallest keys are removed; places that
+    share the last key are told apart by further random bits. Only whole numbers from the
+    bit stream of PCG64 are used, which NumPy keeps stable. Keys are made twice rather
+    than kept: beyond the mask itself this takes a few megabytes, whatever the size.
+    """
     histogram = np.zeros(1 << _KEY_BITS, np.int64)
     for _, keys in _key_chunks(size, seed):
         histogram += np.bincount(keys, minlength=1 << _KEY_BITS)
@@ -63,7 +89,7 @@ def random_mask(
     further_bits = np.random.PCG64(tie_seed).random_raw(tied.size)
     order = np.argsort(further_bits, kind="stable")
     mask[tied[order[:still_to_remove]]] = False
-    return mask.reshape(shape)
+    return mask
 
 
 def _key_chunks(size: int, seed: np.random.SeedSequence):

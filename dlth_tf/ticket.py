@@ -113,7 +113,9 @@ class Ticket:
         return cls(masks)
 
 
-def random_ticket(model: keras.Model, sparsity: Sparsity, seed: int) -> Ticket:
+def random_ticket(
+    model: keras.Model, sparsity: Sparsity, seed: int, within: Ticket | None = None
+) -> Ticket:
     """Draws a ticket uniformly at random, kernel by kernel.
 
     Of each kernel of n weights exactly min(ceil(sparsity * n), n - 1) are removed. The
@@ -124,9 +126,11 @@ def random_ticket(model: keras.Model, sparsity: Sparsity, seed: int) -> Ticket:
         model: a built model; its weights do not matter.
         sparsity: fraction removed, or fractions by kernel name pattern.
         seed: a non-negative integer.
+        within: an earlier ticket of the model; what it removes stays removed, and the
+            rest is drawn from what it keeps (nested tickets of growing sparsity).
 
     Raises:
-        ValueError: a sparsity outside [0, 1), a pattern that matches no kernel, or a
+        ValueError: a sparsity outside [0, 1) or below that of `within`, a pattern that matches no kernel, or a
             model without maskable kernels.
 
     Example:
@@ -138,16 +142,20 @@ def random_ticket(model: keras.Model, sparsity: Sparsity, seed: int) -> Ticket:
     """
     kernels = maskable_kernels(model)
     sparsities = sparsity_per_kernel(list(kernels), sparsity)
-    return Ticket(
-        {
-            name: random_mask(
-                tuple(kernel.shape),
-                sparsities[name],
-                np.random.SeedSequence(seed, spawn_key=(place,)),
-            )
-            for place, (name, kernel) in enumerate(kernels.items())
-        }
-    )
+    earlier = {} if within is None else {n: m for n, _, m in within.pairs(model)}
+    masks = {}
+    for place, (name, kernel) in enumerate(kernels.items()):
+        nested_in = earlier.get(name)
+        # A nested draw must not repeat the bits of the draw that it refines.
+        removed = 0 if nested_in is None else nested_in.size - np.count_nonzero(nested_in)
+        spawn_key = (place, int(removed)) if removed else (place,)
+        masks[name] = random_mask(
+            tuple(kernel.shape),
+            sparsities[name],
+            np.random.SeedSequence(seed, spawn_key=spawn_key),
+            nested_in,
+        )
+    return Ticket(masks)
 
 
 def magnitude_ticket(model: keras.Model, sparsity: Sparsity) -> Ticket:

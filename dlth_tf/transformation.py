@@ -5,11 +5,11 @@ import logging
 from collections.abc import Iterator
 
 import keras
-import numpy as np
 from keras import ops
 
-from dlth_tf.attachment import StepCallback, known_to_model, regularized
+from dlth_tf.attachment import StepCallback, regularized
 from dlth_tf.magnitudes import mean_magnitudes
+from dlth_tf.penalties import Pull
 from dlth_tf.schedules import PenaltyGrowth
 from dlth_tf.ticket import Ticket
 
@@ -71,56 +71,45 @@ class RandomSparseTransformation(StepCallback):
         self.initial_step = initial_step
 
     def set_model(self, model: keras.Model) -> None:
-        self._pairs = self.ticket.pairs(model)
         super().set_model(model)
+        self._removed = [
+            (kernel, ops.convert_to_tensor(~mask))
+            for _, kernel, mask in self.ticket.pairs(model)
+            if not mask.all()
+        ]
         self._first_iteration = int(model.optimizer.iterations) - self.initial_step
-        self._batches = 0
-        self._removed = [ops.convert_to_tensor(~mask) for _, _, mask in self._pairs]
-        if keras.backend.backend() != "tensorflow":
-            self._coefficient = keras.Variable(0.0, trainable=False, name="penalty")
-
-    def on_train_begin(self, logs=None):
-        # A checkpoint may just have been restored: the optimizer knows how far we are.
-        accumulation = _accumulation_steps(self._model.optimizer)
-        self._batches = (
-            int(self._model.optimizer.iterations) - self._first_iteration
-        ) * accumulation
+        self._steps_at_most = 0
 
     @property
     def step(self) -> int:
         """Optimizer steps of the transformation done so far."""
-        if keras.backend.backend() == "tensorflow":
-            return int(self._model.optimizer.iterations) - self._first_iteration
-        return self._batches // _accumulation_steps(self._model.optimizer)
+        return int(self.model.optimizer.iterations) - self._first_iteration
 
     @contextlib.contextmanager
-    def attached(self) -> Iterator[None]:
+    def attached(self, iterations) -> Iterator[None]:
+        coefficient = self._coefficient(iterations - self._first_iteration)
         with contextlib.ExitStack() as stack:
-            if keras.backend.backend() == "tensorflow":
-                coefficient = self._coefficient_in_step()
-            else:
-                coefficient = self._coefficient
-                stack.enter_context(known_to_model(self._model, [coefficient]))
-            for (_, kernel, _), removed in zip(self._pairs, self._removed, strict=True):
-                penalty = ExtrusionPenalty(removed, coefficient)
-                stack.enter_context(regularized(kernel, penalty))
+            for kernel, removed in self._removed:
+                pull = Pull(Extrusion(removed, coefficient))
+                stack.enter_context(regularized(kernel, pull))
             yield
 
-    def _coefficient_in_step(self):
-        step = self._model.optimizer.iterations - self._first_iteration
+    def _coefficient(self, step):
         values = self.schedule.values
         return ops.take(values, ops.minimum(step // self.schedule.every, len(values) - 1))
 
-    def inputs(self):
-        if keras.backend.backend() == "tensorflow":
-            return []
-        value = ops.convert_to_tensor(np.float32(self.schedule.at(self.step)))
-        return [(self._coefficient, value)]
+    def on_epoch_begin(self, epoch, logs=None):
+        self._steps_at_most = self.step
 
     def on_train_batch_end(self, batch, logs=None):
-        if keras.backend.backend() != "tensorflow":
-            self._batches += 1
-        if self.schedule.steps is not None and self.step >= self.schedule.steps:
+        if self.schedule.steps is None:
+            return
+        # To ask the optimizer how far it is means to wait for the step: only near the end.
+        self._steps_at_most += self._model.steps_per_execution
+        if (
+            self._steps_at_most >= self.schedule.steps
+            and self.step >= self.schedule.steps
+        ):
             self._model.stop_training = True
 
     def on_epoch_end(self, epoch, logs=None):
@@ -143,12 +132,12 @@ class RandomSparseTransformation(StepCallback):
             )
 
 
-class ExtrusionPenalty:
-    """lambda / 2 * ||(1 - m) * W||^2, whose gradient is lambda * (1 - m) * W.
+class Extrusion:
+    """lambda * (1 - m) * W, the gradient of lambda / 2 * ||(1 - m) * W||^2.
 
     Args:
         removed: boolean tensor, True where a weight is about to be removed (1 - m).
-        coefficient: lambda, a scalar tensor or variable.
+        coefficient: lambda, a scalar tensor.
     """
 
     def __init__(self, removed, coefficient):
@@ -156,10 +145,4 @@ class ExtrusionPenalty:
         self.coefficient = coefficient
 
     def __call__(self, kernel):
-        extruded = ops.where(self.removed, kernel, 0.0)
-        return 0.5 * self.coefficient * ops.sum(ops.square(extruded))
-
-
-def _accumulation_steps(optimizer) -> int:
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    return optimizer.gradient_accumulation_steps or 1
+        return self.coefficient * ops.where(self.removed, kernel, 0.0)

@@ -3,9 +3,8 @@
 import contextlib
 from collections.abc import Iterator
 
-from keras import ops
-
 from dlth_tf.attachment import StepCallback, regularized
+from dlth_tf.penalties import Pull
 
 
 class CoupledL2(StepCallback):
@@ -33,12 +32,10 @@ class CoupledL2(StepCallback):
         self.l2 = l2
 
     @contextlib.contextmanager
-    def attached(self) -> Iterator[None]:
+    def attached(self, iterations) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             if self.l2:
                 for variable in self._model.trainable_variables:
-                    stack.enter_context(regularized(variable, self._penalty))
+                    pull = Pull(lambda weights: self.l2 * weights)
+                    stack.enter_context(regularized(variable, pull))
             yield
-
-    def _penalty(self, value):
-        return 0.5 * self.l2 * ops.sum(ops.square(value))

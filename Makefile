@@ -1,0 +1,24 @@
+# make quickstart   five methods on real data, from nothing to a table
+# make test         lint and tests
+PYTHON ?= python3
+VENV ?= .venv
+
+quickstart: $(VENV)/installed
+	$(VENV)/bin/python -m dlth_tf.train --flagfile=configs/quickstart.flags
+
+test: $(VENV)/installed-for-tests
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/python -m pytest
+
+$(VENV)/installed: requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/installed-for-tests: $(VENV)/installed tests/requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@
+
+.PHONY: quickstart test

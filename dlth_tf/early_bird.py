@@ -1,0 +1,74 @@
+"""Early-Bird: knowing the winning ticket long before training ends."""
+
+import keras
+import numpy as np
+
+from dlth_tf.sparsity import Sparsity
+from dlth_tf.ticket import Ticket, magnitude_ticket
+
+
+class EarlyBird(keras.callbacks.Callback):
+    """Stops dense training as soon as its magnitude ticket has settled.
+
+    At the end of every epoch the ticket is drawn; when its distance from each of those
+    of the last `window` epochs, the fraction of the weights on which the two masks
+    differ, is under `threshold`, `fit` stops. `logs` gains `mask_distance`, the largest
+    of these distances.
+
+    Two unrelated masks of sparsity s differ on 2 s (1 - s) of the weights, which is
+    under 0.1 from sparsity 0.95 on: there the first full window is enough.
+
+    Args:
+        sparsity: of the ticket, a number or numbers by kernel name pattern.
+        threshold: distance under which two masks count as the same, in (0, 1].
+        window: epochs that must agree, at least 2.
+
+    Attributes:
+        ticket: the latest ticket.
+        settled_epoch: the epoch, counted from 1, at whose end the ticket had settled;
+            None if it has not.
+
+    Raises:
+        ValueError: a value out of its range.
+
+    Example:
+
+    >>> early_bird = dlth.EarlyBird(sparsity=0.7)
+    >>> model.fit(train, epochs=160, callbacks=[early_bird])
+    >>> model.fit(train, epochs=160, callbacks=[dlth.FixedTicket(early_bird.ticket)])
+
+    Source: You et al., "Drawing Early-Bird Tickets", ICLR 2020, section 3.2.
+    """
+
+    def __init__(self, sparsity: Sparsity, threshold: float = 0.1, window: int = 5):
+        super().__init__()
+        if not 0 < threshold <= 1:
+            raise ValueError(f"`threshold` must be in (0, 1]. Received: {threshold}")
+        if window < 2:
+            raise ValueError(f"`window` must be at least 2. Received: {window}")
+        self.sparsity = sparsity
+        self.threshold = threshold
+        self.window = window
+        self.ticket: Ticket | None = None
+        self.settled_epoch: int | None = None
+        self._masks: list[np.ndarray] = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.ticket = magnitude_ticket(self.model, self.sparsity)
+        masks = [mask.ravel() for mask in self.ticket.masks.values()]
+        self._masks = [*self._masks, np.concatenate(masks)][-self.window :]
+        latest = self._masks[-1]
+        distances = [np.mean(latest != earlier) for earlier in self._masks[:-1]]
+        if logs is not None and distances:
+            logs["mask_distance"] = float(max(distances))
+        if len(self._masks) == self.window and max(distances) < self.threshold:
+            self.settled_epoch = epoch + 1
+            self._model.stop_training = True
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """What a checkpoint must keep so that training can go on."""
+        return {"masks": np.array(self._masks, np.bool_)}
+
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        """Takes up what `get_state` gave."""
+        self._masks = list(state["masks"])

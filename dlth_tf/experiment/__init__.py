@@ -1,0 +1,1 @@
+"""The program: from flags to a table of results."""

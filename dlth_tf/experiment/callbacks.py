@@ -1,0 +1,136 @@
+"""What the program does during a `fit`: progress, checkpoints, and ends."""
+
+import contextlib
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+
+from dlth_tf.experiment import checkpoint
+from dlth_tf.experiment.checkpoint import Progress
+from dlth_tf.experiment.evaluation import evaluate
+from dlth_tf.experiment.progress import Reporter
+
+
+class TrainingFailed(RuntimeError):
+    """The training can't go on; the message says where and why."""
+
+
+class StopAfter(keras.callbacks.Callback):
+    """Ends training after a number of steps, in the middle of an epoch if need be."""
+
+    def __init__(self, steps: int):
+        super().__init__()
+        self._left = steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._left -= 1
+        if self._left == 0:
+            self._model.stop_training = True
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Fails at the first step whose loss is not a number."""
+
+    def __init__(self, first_step: int):
+        super().__init__()
+        self._step = first_step
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._step += 1
+        if not math.isfinite(float(logs["loss"])):
+            raise TrainingFailed(
+                f"The loss became {float(logs['loss'])} at step {self._step}. The state "
+                "at the end of the epoch before is kept. Try a lower learning rate."
+            )
+
+
+class _Validation(keras.callbacks.Callback):
+    def __init__(self, bench):
+        super().__init__()
+        self._bench = bench
+
+    def on_epoch_end(self, epoch, logs=None):
+        measured = evaluate(self.model, self._bench.data, "validation")
+        logs["val_loss"], logs["val_accuracy"] = measured.loss, measured.accuracy
+
+
+class SaveCheckpoint(keras.callbacks.Callback):
+    """Keeps the state at the end of every epoch."""
+
+    def __init__(
+        self,
+        folder: Path,
+        progress: Progress,
+        stateful: Sequence[keras.callbacks.Callback],
+    ):
+        super().__init__()
+        self._folder = folder
+        self._progress = progress
+        self._stateful = stateful
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._began = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._progress.epoch = epoch + 1
+        self._progress.seconds += time.monotonic() - self._began
+        self._progress.history.append({name: float(v) for name, v in logs.items()})
+        self._progress.finished = (
+            self._model.stop_training or epoch + 1 == self.params["epochs"]
+        )
+        checkpoint.save(self._folder, self.model, self._progress, self._stateful)
+
+
+def validation(bench) -> list[keras.callbacks.Callback]:
+    """Measures the held-out images after every epoch, if there are any."""
+    return [_Validation(bench)] if bench.data.split_size("validation") else []
+
+
+def tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
+    """Logs for TensorBoard, where TensorFlow is there to write them."""
+    if keras.backend.backend() != "tensorflow":
+        return []
+    with contextlib.suppress(ImportError):
+        return [keras.callbacks.TensorBoard(str(folder / "logs"), write_graph=False)]
+    return []
+
+
+class EpochBar(keras.callbacks.Callback):
+    """Keeps the reporter's bar up to date during a `fit`."""
+
+    _SHOWN = ("loss", "accuracy", "val_accuracy", "penalty")
+
+    def __init__(self, reporter: Reporter):
+        super().__init__()
+        self._reporter = reporter
+
+    def on_train_begin(self, logs=None):
+        self._began = time.monotonic()
+        self._first: int | None = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+        if self._first is None:
+            self._first = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._show(self._epoch + (batch + 1) / self.params["steps"], logs, last=False)
+
+    def on_epoch_end(self, epoch, logs=None):
+        last = self._model.stop_training or epoch + 1 == self.params["epochs"]
+        self._show(epoch + 1, logs, last)
+
+    def _show(self, done: float, logs, last: bool) -> None:
+        total = self.params["epochs"]
+        spent = time.monotonic() - self._began
+        left = spent / max(done - self._first, 1e-9) * (total - done)
+        if done < total or last:
+            text = (
+                f"loss {float(logs['loss']):.4f} · accuracy {float(logs['accuracy']):.4f}"
+            )
+            if "penalty" in logs:
+                text += f" · penalty {logs['penalty']:.3g}"
+            self._reporter.bar(total if last else done, total, left, text)

@@ -1,0 +1,198 @@
+"""The program's flags, each described once, and what they add up to."""
+
+from absl import flags
+
+from dlth_tf.experiment.lab import Cycles
+from dlth_tf.experiment.methods import METHODS, summary
+from dlth_tf.experiment.moment import Moment
+from dlth_tf.experiment.plan import Settings
+from dlth_tf.experiment.stages import Placement, Task, TransformationRecipe
+from dlth_tf.schedules import PenaltyGrowth
+from official.common.choices import choose
+from official.data import DATASETS
+from official.modeling.networks import NETWORKS
+from official.training.recipe import Recipe, parse_learning_rate
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string(
+    "output_dir",
+    "runs/default",
+    "Folder of the experiment: results, weights, logs. The same command with the same "
+    "folder goes on where it stopped; more methods, sparsities or seeds are added to it.",
+)
+flags.DEFINE_bool(
+    "dry_run",
+    False,
+    "Print the plan (runs, trainings they share, images, time once measured) and stop.",
+)
+
+flags.DEFINE_list(
+    "method",
+    ["dense", "scratch", "l1", "lth", "rst"],
+    "Methods to compare, separated by commas. "
+    + " ".join(f"{name}: {summary(method)}" for name, method in METHODS.items()),
+)
+flags.DEFINE_list(
+    "sparsity",
+    ["0.9", "0.98"],
+    "Fractions of the weights that are removed from each masked layer, in [0, 1), "
+    "separated by commas.",
+)
+flags.DEFINE_list(
+    "seed",
+    ["0"],
+    "Whole numbers, separated by commas. A seed sets the initial weights, the random "
+    "tickets and the order of the images, the same for all methods.",
+)
+flags.DEFINE_list(
+    "layers",
+    [],
+    "Name patterns of the layers to mask, such as 'stage*' or 'stage1_*,stage2_*'. "
+    "Default: every convolution and dense layer but the first and the last.",
+)
+
+flags.DEFINE_string("dataset", "digits", f"The images: {', '.join(DATASETS)}.")
+flags.DEFINE_string(
+    "data_dir",
+    None,
+    "Folder where TensorFlow Datasets keeps prepared data. Default: its own. digits "
+    "needs none.",
+)
+flags.DEFINE_integer(
+    "train_examples",
+    None,
+    "Train on only the first so many images of the training set. Default: all.",
+    lower_bound=1,
+)
+flags.DEFINE_float(
+    "validation_fraction",
+    0.0,
+    "Part of the training images held out to measure accuracy after every epoch. The "
+    "test images are used once, at the end of a run.",
+)
+flags.DEFINE_string("model", "quickstart_cnn", f"The network: {', '.join(NETWORKS)}.")
+
+flags.DEFINE_integer("epochs", 200, "Passes over the images in pretraining, finetuning.")
+flags.DEFINE_integer("batch_size", 128, "Images per step in pretraining and finetuning.")
+flags.DEFINE_string(
+    "learning_rate",
+    "0:0.1,100:0.01,150:0.001",
+    "Learning rates of pretraining and finetuning, as epoch:rate from which it holds.",
+)
+flags.DEFINE_float("momentum", 0.9, "Momentum of SGD, in every stage.")
+flags.DEFINE_float(
+    "l2", 5e-4, "Weight decay in every stage, coupled: it goes through the momentum."
+)
+
+flags.DEFINE_float(
+    "penalty_growth", 1e-4, "rst: what the penalty's rate gains at a time (eta)."
+)
+flags.DEFINE_integer("penalty_every", 5, "rst: optimizer steps between two gains (v).")
+flags.DEFINE_float("penalty_bound", 1.0, "rst: penalty at which it stops to grow.")
+flags.DEFINE_integer(
+    "penalty_hold", 40_000, "rst: optimizer steps to go on at the full penalty."
+)
+flags.DEFINE_integer(
+    "penalty_power", 1, "rst: the penalty grows like the rate to this power: 1, 2 or 3."
+)
+flags.DEFINE_integer(
+    "cycles",
+    5,
+    "lth_iter, rst_iter: cycles in which the sparsity is reached.",
+    lower_bound=1,
+)
+flags.DEFINE_integer(
+    "cycle_penalty_every", 1, "rst_iter: optimizer steps between two gains (v)."
+)
+flags.DEFINE_integer(
+    "cycle_penalty_hold",
+    10_000,
+    "rst_iter: optimizer steps at the full penalty in each cycle.",
+)
+flags.DEFINE_bool(
+    "zero_between_cycles",
+    False,
+    "rst_iter: set the removed weights to zero after every cycle, not only at the end.",
+)
+flags.DEFINE_string(
+    "rewind_to",
+    "0",
+    "lth, lth_iter: the moment of dense training to which the weights are rewound; "
+    "lr_rewind: to which the learning rate is. Steps (500) or epochs (2ep).",
+)
+flags.DEFINE_integer("transform_batch_size", 64, "rst: images per transformation step.")
+flags.DEFINE_float(
+    "transform_learning_rate", 0.001, "rst: learning rate of the transformation."
+)
+
+
+def settings() -> Settings:
+    """What the parsed flags describe.
+
+    Raises:
+        ValueError: a value that makes no sense; the message names it.
+    """
+    return Settings(
+        task=Task(
+            network=choose("network", FLAGS.model, NETWORKS),
+            dataset=choose("dataset", FLAGS.dataset, DATASETS),
+            train_examples=FLAGS.train_examples,
+            validation_fraction=FLAGS.validation_fraction,
+        ),
+        recipe=Recipe(
+            epochs=FLAGS.epochs,
+            batch_size=FLAGS.batch_size,
+            learning_rate=parse_learning_rate(FLAGS.learning_rate),
+            momentum=FLAGS.momentum,
+            l2=FLAGS.l2,
+        ),
+        transformation=_transformation(FLAGS.penalty_every, FLAGS.penalty_hold),
+        cycles=Cycles(
+            count=FLAGS.cycles,
+            transformation=_transformation(
+                FLAGS.cycle_penalty_every, FLAGS.cycle_penalty_hold
+            ),
+            zero_between=FLAGS.zero_between_cycles,
+        ),
+        rewind_to=Moment.parse(FLAGS.rewind_to),
+        placement=Placement(layers=tuple(FLAGS.layers)),
+        methods=tuple(FLAGS.method),
+        sparsities=tuple(_numbers("sparsity", float)),
+        seeds=tuple(_numbers("seed", int)),
+    )
+
+
+def _transformation(every: int, hold: int) -> TransformationRecipe:
+    return TransformationRecipe(
+        growth=PenaltyGrowth(
+            growth=FLAGS.penalty_growth,
+            every=every,
+            bound=FLAGS.penalty_bound,
+            hold=hold,
+            power=FLAGS.penalty_power,
+        ),
+        batch_size=FLAGS.transform_batch_size,
+        learning_rate=FLAGS.transform_learning_rate,
+        momentum=FLAGS.momentum,
+        l2=FLAGS.l2,
+    )
+
+
+def as_dict() -> dict:
+    """All of the program's flags and their values, for the record of a run."""
+    own = FLAGS.flags_by_module_dict()[__name__]
+    return {flag.name: flag.value for flag in own}
+
+
+def _numbers(flag: str, kind: type) -> list:
+    texts = FLAGS[flag].value
+    if not texts:
+        raise ValueError(f"--{flag} needs at least one number. Received: none")
+    try:
+        return [kind(text) for text in texts]
+    except ValueError:
+        what = "whole numbers" if kind is int else "numbers"
+        raise ValueError(
+            f"--{flag} takes {what} separated by commas. Received: {','.join(texts)}"
+        ) from None

@@ -1,0 +1,124 @@
+"""The laboratory: the verbs in which methods are written.
+
+Nothing is computed here. Each verb returns a stage, a description of work and of what it
+builds on; what two methods describe alike is the same stage, and is done once.
+"""
+
+import dataclasses
+
+from dlth_tf.experiment.moment import BEGINNING, Moment
+from dlth_tf.experiment.stages import (
+    EarlyBirdTraining,
+    InitialWeights,
+    MagnitudeTicket,
+    Placement,
+    Pruned,
+    RandomTicket,
+    Task,
+    TicketStage,
+    Training,
+    Transformation,
+    TransformationRecipe,
+    WeightsStage,
+)
+from official.training.recipe import Recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class Cycles:
+    """How the iterative methods go about it.
+
+    Attributes:
+        count: cycles of pruning.
+        transformation: of one cycle of rst_iter.
+        zero_between: rst_iter sets removed weights to zero after every cycle.
+    """
+
+    count: int
+    transformation: TransformationRecipe
+    zero_between: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Lab:
+    """One comparison's setting for one sparsity and one seed.
+
+    All methods of a seed share the initial weights and the order of the data.
+    """
+
+    task: Task
+    recipe: Recipe
+    transformation: TransformationRecipe
+    cycles: Cycles
+    rewind_to: Moment
+    placement: Placement
+    sparsity: float
+    seed: int
+
+    def initial_weights(self) -> WeightsStage:
+        """The randomly initialised network."""
+        return InitialWeights(self.task, self.seed)
+
+    def rewound_weights(self) -> WeightsStage:
+        """The weights of a moment early in dense training; usually the initial ones."""
+        if self.rewind_to == BEGINNING:
+            return self.initial_weights()
+        return self.train(self.initial_weights(), end=self.rewind_to)
+
+    def cycle_sparsities(self) -> list[float]:
+        """The sparsity of each cycle: s_c = 1 - (1 - s) ** (c / n)."""
+        count = self.cycles.count
+        kept = 1.0 - self.sparsity
+        earlier = [1.0 - kept ** (cycle / count) for cycle in range(1, count)]
+        return [*earlier, self.sparsity]
+
+    def random_ticket(
+        self, sparsity: float | None = None, within: TicketStage | None = None
+    ) -> TicketStage:
+        """A ticket drawn uniformly at random, perhaps from what another one keeps."""
+        sparsity = self.sparsity if sparsity is None else sparsity
+        return RandomTicket(self.task, sparsity, self.placement, self.seed, within)
+
+    def magnitude_ticket(
+        self, weights: WeightsStage, sparsity: float | None = None
+    ) -> TicketStage:
+        """The ticket of the largest magnitudes of trained weights."""
+        sparsity = self.sparsity if sparsity is None else sparsity
+        return MagnitudeTicket(self.task, weights, sparsity, self.placement)
+
+    def prune(self, weights: WeightsStage, ticket: TicketStage) -> WeightsStage:
+        """Sets what a ticket removes to zero."""
+        return Pruned(self.task, weights, ticket)
+
+    def train(
+        self,
+        weights: WeightsStage,
+        ticket: TicketStage | None = None,
+        extra_images: int = 0,
+        begin: Moment = BEGINNING,
+        end: Moment | None = None,
+    ) -> WeightsStage:
+        """Trains by the recipe: the dense network, or only what a ticket keeps.
+
+        With `extra_images` it lasts longer by so many, its schedule stretched. `begin`
+        and `end` are moments of the recipe between which to train.
+        """
+        return Training(
+            self.task, weights, ticket, self.recipe, self.seed, extra_images, begin, end
+        )
+
+    def train_until_settled(self, weights: WeightsStage) -> WeightsStage:
+        """Trains the dense network until its magnitude ticket has settled."""
+        return EarlyBirdTraining(
+            self.task, weights, self.recipe, self.sparsity, self.placement, self.seed
+        )
+
+    def transform(
+        self,
+        weights: WeightsStage,
+        ticket: TicketStage,
+        recipe: TransformationRecipe | None = None,
+    ) -> WeightsStage:
+        """Extrudes what the ticket removes into what it keeps (RST)."""
+        recipe = recipe or self.transformation
+        return Transformation(self.task, weights, ticket, recipe, self.seed)

@@ -1,0 +1,151 @@
+"""Which runs an experiment has, and what they have in common."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+
+from dlth_tf.experiment.lab import Cycles, Lab
+from dlth_tf.experiment.methods import METHODS, WITHOUT_SPARSITY
+from dlth_tf.experiment.moment import Moment
+from dlth_tf.experiment.stages import (
+    Placement,
+    Stage,
+    Task,
+    TransformationRecipe,
+    WeightsStage,
+)
+from dlth_tf.experiment.workbench import Workbench
+from official.common.choices import choose
+from official.training.recipe import Recipe
+
+_SHARED = ("task", "recipe", "transformation", "cycles", "rewind_to", "placement")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What an experiment compares.
+
+    `task` to `placement` are the same for all its runs; methods, sparsities and seeds may
+    be added later.
+    """
+
+    task: Task
+    recipe: Recipe
+    transformation: TransformationRecipe
+    cycles: Cycles
+    rewind_to: Moment
+    placement: Placement
+    methods: tuple[str, ...]
+    sparsities: tuple[float, ...]
+    seeds: tuple[int, ...]
+
+    def __post_init__(self):
+        for method in self.methods:
+            choose("method", method, METHODS)
+        for sparsity in self.sparsities:
+            if not 0.0 <= sparsity < 1.0:
+                raise ValueError(f"--sparsity must be in [0, 1). Received: {sparsity}")
+        for seed in self.seeds:
+            if seed < 0:
+                raise ValueError(f"--seed must be 0 or more. Received: {seed}")
+
+    def lab(self, sparsity: float, seed: int) -> Lab:
+        """Where the methods work on one sparsity with one seed."""
+        shared = {name: getattr(self, name) for name in _SHARED}
+        return Lab(**shared, sparsity=sparsity, seed=seed)
+
+    def shared(self) -> dict:
+        """What all runs have in common, ready for JSON."""
+        return {name: dataclasses.asdict(getattr(self, name)) for name in _SHARED}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One cell of the comparison: a method at a sparsity with a seed."""
+
+    method: str
+    sparsity: float
+    seed: int
+    lab: Lab
+
+    @property
+    def name(self) -> str:
+        if self.method in WITHOUT_SPARSITY:
+            return f"{self.method}-seed{self.seed}"
+        return f"{self.method}-{self.sparsity:g}-seed{self.seed}"
+
+    @property
+    def stage(self) -> WeightsStage:
+        """The stage whose weights are the run's result."""
+        return METHODS[self.method](self.lab)
+
+    @property
+    def dense_stage(self) -> WeightsStage:
+        """What the run's cost is compared with."""
+        return METHODS["dense"](self.lab)
+
+
+def runs_of(settings: Settings) -> list[Run]:
+    """All runs, those of one seed and sparsity together, each once."""
+    runs: dict[str, Run] = {}
+    for seed in settings.seeds:
+        for sparsity in settings.sparsities:
+            for method in settings.methods:
+                used = 0.0 if method in WITHOUT_SPARSITY else sparsity
+                lab = settings.lab(used, seed)
+                run = Run(method, used, seed, lab)
+                runs.setdefault(run.name, run)
+    return list(runs.values())
+
+
+def stages_of(runs: Iterable[Run]) -> list[Stage]:
+    """All stages that the runs need, each once, parents first."""
+    stages = {stage.key: stage for run in runs for stage in run.stage.lineage()}
+    return list(stages.values())
+
+
+def images_of(runs: Iterable[Run], bench: Workbench) -> int:
+    """Training images that the runs see, what they share counted once."""
+    return sum(stage.images(bench) for stage in stages_of(runs))
+
+
+def describe(runs: Sequence[Run], bench: Workbench) -> str:
+    """The plan, as `--dry_run` prints it."""
+    stages = [stage for stage in stages_of(runs) if stage.images(bench)]
+    users = {
+        stage.key: [r.name for r in runs if stage in r.stage.lineage()]
+        for stage in stages
+    }
+    done = [stage for stage in stages if bench.store.is_done(stage)]
+    left = sum(stage.images(bench) for stage in stages if stage not in done)
+    lines = [f"{len(runs)} runs:"]
+    for run in runs:
+        images = images_of([run], bench)
+        cost = images / run.dense_stage.images(bench)
+        lines.append(f"  {run.name:<28} {images:>14,} images  {cost:5.2f} x dense")
+    lines.append(f"{len(stages)} trainings, {len(done)} of them done:")
+    for stage in stages:
+        shared = len(users[stage.key])
+        note = f"  shared by {shared} runs" if shared > 1 else ""
+        note += "  done" if stage in done else ""
+        lines.append(
+            f"  {stage.title:<58} {stage.steps(bench):>9,} steps "
+            f"{stage.images(bench):>14,} images{note}"
+        )
+    lines.append(
+        f"Total: {images_of(runs, bench):,} images, {left:,} of them to be trained on."
+    )
+    lines.append(_estimate(done, left, bench))
+    return "\n".join(lines)
+
+
+def _estimate(done: Sequence[Stage], images_left: int, bench: Workbench) -> str:
+    records = [bench.store.record(stage) for stage in done]
+    seconds = sum(record["seconds"] for record in records)
+    if not images_left:
+        return "Nothing is left to train."
+    if not seconds:
+        return "Time: unknown until a training of this experiment has been measured."
+    rate = sum(record["images"] for record in records) / seconds
+    minutes = math.ceil(images_left / rate / 60)
+    return f"Time: about {minutes:,} min at the {rate:,.0f} images/s measured so far."

@@ -1,0 +1,139 @@
+"""The results of an experiment's runs, as files."""
+
+import json
+import os
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from dlth_tf.experiment.plan import Run, Settings
+from dlth_tf.experiment.store import write_json
+from dlth_tf.experiment.table import table
+from dlth_tf.experiment.workbench import Workbench
+from dlth_tf.files import atomic_write
+
+_EXPERIMENT = "experiment.json"
+_PACKAGES = ("keras", "tensorflow", "jax", "tensorflow-model-optimization", "numpy")
+
+
+class Results:
+    """The finished runs in an experiment's folder.
+
+    Each lies in a folder of its own; `results.jsonl` and `table.md` are made from these.
+    """
+
+    def __init__(self, output_dir: str | os.PathLike):
+        self._root = Path(output_dir)
+
+    def folder(self, run: Run) -> Path:
+        return self._root / "runs" / run.name
+
+    def is_done(self, run: Run) -> bool:
+        return (self.folder(run) / "result.json").exists()
+
+    def all(self) -> list[dict]:
+        """All finished runs in the folder, in the order of their names."""
+        paths = sorted((self._root / "runs").glob("*/result.json"))
+        return [json.loads(path.read_text()) for path in paths]
+
+    def finish(self, run: Run, bench: Workbench, flags: dict) -> dict:
+        """Measures a run whose stages are done on the test set, and files the result."""
+        result = _measure(run, bench)
+        result["run"] = os.fspath(self.folder(run))
+        result["flags"] = flags
+        result["versions"] = _versions()
+        write_json(self.folder(run) / "result.json", result)
+        self.publish()
+        return result
+
+    def publish(self) -> str:
+        """Writes `results.jsonl` and `table.md` anew; returns the table."""
+        results = self.all()
+        with atomic_write(self._root / "results.jsonl") as file:
+            file.writelines((json.dumps(result) + "\n").encode() for result in results)
+        text = table(results)
+        with atomic_write(self._root / "table.md") as file:
+            file.write((text + "\n").encode())
+        return text
+
+    def check(self, settings: Settings) -> None:
+        """Makes sure that the folder is free or this experiment's.
+
+        Raises:
+            ValueError: it holds something else; the message names the difference.
+        """
+        path = self._root / _EXPERIMENT
+        if path.exists():
+            theirs, ours = json.loads(path.read_text()), _as_json(settings)
+            if theirs != ours:
+                raise ValueError(
+                    f"--output_dir '{self._root}' holds another experiment: "
+                    f"{'; '.join(_differences(theirs, ours))}. Choose another folder."
+                )
+        elif self._root.exists() and any(self._root.iterdir()):
+            raise ValueError(
+                f"--output_dir '{self._root}' is not empty and holds no experiment. "
+                "Choose another folder."
+            )
+
+    def claim(self, settings: Settings) -> None:
+        """Marks a free folder as this experiment's."""
+        if not (self._root / _EXPERIMENT).exists():
+            write_json(self._root / _EXPERIMENT, _as_json(settings))
+
+
+def _as_json(settings: Settings) -> dict:
+    return json.loads(json.dumps(settings.shared()))
+
+
+def _measure(run: Run, bench: Workbench) -> dict:
+    from dlth_tf.experiment.evaluation import evaluate
+
+    stage = run.stage
+    ticket = getattr(stage, "ticket", None)
+    records = {needed.title: bench.store.record(needed) for needed in stage.lineage()}
+    measured = evaluate(bench.network_with(stage), bench.data, "test")
+    images = sum(record.get("images", 0) for record in records.values())
+    return {
+        "method": run.method,
+        "sparsity": run.sparsity,
+        "seed": run.seed,
+        "test_accuracy": measured.accuracy,
+        "test_top5": measured.top5,
+        "test_loss": measured.loss,
+        "test_images": measured.images,
+        "train_images": images,
+        "train_cost": images / run.dense_stage.images(bench),
+        "seconds": sum(record.get("seconds", 0.0) for record in records.values()),
+        "weights_left": 1.0 - bench.ticket(ticket).sparsity if ticket else 1.0,
+        "sparsity_per_layer": records[ticket.title]["sparsity_per_layer"]
+        if ticket
+        else {},
+        "history": {
+            title: record["history"]
+            for title, record in records.items()
+            if "history" in record
+        },
+        "stages": [os.fspath(bench.store.folder(s)) for s in stage.lineage()],
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": sys.version.split()[0]}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _differences(theirs: dict, ours: dict, path: str = "") -> list[str]:
+    found = []
+    for name in sorted({*theirs, *ours}):
+        a, b = theirs.get(name), ours.get(name)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += _differences(a, b, f"{path}{name}.")
+        elif a != b:
+            found.append(f"{path}{name} is {a} there and {b} here")
+    return found

@@ -1,0 +1,361 @@
+"""The stages of an experiment: what each is defined by, and how it is computed.
+
+A stage is a value. Two stages with the same definition (network, data, recipe, seed,
+and the stages they build on) are the same stage and are computed once.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from dlth_tf.experiment.moment import BEGINNING, Moment
+from dlth_tf.schedules import PenaltyGrowth
+from official.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from dlth_tf.experiment.workbench import Workbench
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """The network and the data that all runs of an experiment share."""
+
+    network: str
+    dataset: str
+    train_examples: int | None = None
+    validation_fraction: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """Where the sparsity goes.
+
+    Attributes:
+        layers: name patterns of the layers that are masked; none: all but the first and
+            the last.
+    """
+
+    layers: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformationRecipe:
+    """How a network is trained while it is transformed; its length is the growth's."""
+
+    growth: PenaltyGrowth
+    batch_size: int
+    learning_rate: float
+    momentum: float
+    l2: float
+
+    @property
+    def images(self) -> int:
+        """Training images one transformation sees."""
+        return self.growth.steps * self.batch_size
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A piece of work that is computed once and kept."""
+
+    task: Task
+
+    @property
+    def title(self) -> str:
+        """What a person calls it, for progress and folder names."""
+        raise NotImplementedError
+
+    def compute(self, bench: "Workbench", folder: Path) -> dict:
+        """Does the work and writes its file to `folder`; returns what to record."""
+        raise NotImplementedError
+
+    def steps(self, bench: "Workbench") -> int:
+        """Optimizer steps it takes."""
+        return 0
+
+    def images(self, bench: "Workbench") -> int:
+        """Training images it sees."""
+        return 0
+
+    @property
+    def parents(self) -> tuple["Stage", ...]:
+        """The stages it builds on."""
+        values = (getattr(self, field.name) for field in dataclasses.fields(self))
+        return tuple(value for value in values if isinstance(value, Stage))
+
+    @property
+    def definition(self) -> dict:
+        """All that its result depends on, ready for JSON.
+
+        What has its default value is left out, so that an option added later changes
+        the definition only of the stages that use it.
+        """
+        return {"stage": type(self).__name__, **_definition(self)}
+
+    @functools.cached_property
+    def key(self) -> str:
+        """A name that two stages share exactly if their definitions are equal."""
+        text = json.dumps(self.definition, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def lineage(self) -> list["Stage"]:
+        """This stage and all it builds on, each once, parents first."""
+        found: dict[str, Stage] = {}
+        for parent in self.parents:
+            found.update((stage.key, stage) for stage in parent.lineage())
+        found[self.key] = self
+        return list(found.values())
+
+
+def _definition(value) -> dict:
+    parts = {}
+    for field in dataclasses.fields(value):
+        part = getattr(value, field.name)
+        if part == field.default:
+            continue
+        if isinstance(part, Stage):
+            part = part.key
+        elif dataclasses.is_dataclass(part):
+            part = _definition(part)
+        parts[field.name] = part
+    return parts
+
+
+class WeightsStage(Stage):
+    """A stage whose result is the weights of the network."""
+
+    FILE = "weights.npz"
+    noun: ClassVar[str]
+
+
+class TicketStage(Stage):
+    """A stage whose result is a ticket."""
+
+    FILE = "ticket.npz"
+    sparsity: float
+
+
+@dataclasses.dataclass(frozen=True)
+class InitialWeights(WeightsStage):
+    noun = "initial weights"
+    seed: int
+
+    @property
+    def title(self):
+        return f"initial weights, seed {self.seed}"
+
+    def compute(self, bench, folder):
+        model = bench.build_network(self.seed)
+        bench.store.save_weights(folder, bench.weights_of(model))
+        return {"parameters": int(model.count_params())}
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomTicket(TicketStage):
+    """A ticket drawn uniformly at random, or from what an earlier one keeps."""
+
+    sparsity: float
+    placement: Placement
+    seed: int
+    within: TicketStage | None = None
+
+    @property
+    def title(self):
+        nested = f" within {self.within.sparsity:.3g}" if self.within else ""
+        return f"random ticket {self.sparsity:.3g}{nested}, seed {self.seed}"
+
+    def compute(self, bench, folder):
+        from dlth_tf.ticket import random_ticket
+
+        model = bench.build_network(self.seed)
+        sparsity = bench.sparsity_by_kernel(model, self.sparsity, self.placement)
+        within = self.within and bench.ticket(self.within)
+        ticket = random_ticket(model, sparsity, self.seed, within)
+        ticket.save(folder / self.FILE)
+        return {"sparsity_per_layer": ticket.sparsity_per_kernel()}
+
+
+@dataclasses.dataclass(frozen=True)
+class MagnitudeTicket(TicketStage):
+    """The ticket of the largest magnitudes."""
+
+    weights: WeightsStage
+    sparsity: float
+    placement: Placement
+
+    @property
+    def title(self):
+        return f"magnitude ticket {self.sparsity:.3g}, seed {self.weights.seed}"
+
+    def compute(self, bench, folder):
+        model = bench.network_with(self.weights)
+        sparsity = bench.sparsity_by_kernel(model, self.sparsity, self.placement)
+        ticket = bench.magnitude_ticket(model, sparsity)
+        ticket.save(folder / self.FILE)
+        return {"sparsity_per_layer": ticket.sparsity_per_kernel()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Pruned(WeightsStage):
+    """Weights with those that a ticket removes set to zero."""
+
+    noun = "pruned weights"
+
+    weights: WeightsStage
+    ticket: TicketStage
+
+    @property
+    def title(self):
+        return f"{self.weights.noun} pruned by {self.ticket.title}"
+
+    def compute(self, bench, folder):
+        model = bench.network_with(self.weights)
+        bench.ticket(self.ticket).apply(model)
+        bench.store.save_weights(folder, bench.weights_of(model))
+        return {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Training(WeightsStage):
+    """Training by the recipe: all of it, or from one moment of it to another."""
+
+    noun = "trained weights"
+
+    weights: WeightsStage
+    ticket: TicketStage | None
+    recipe: Recipe
+    seed: int
+    extra_images: int = 0
+    begin: Moment = BEGINNING
+    end: Moment | None = None
+
+    @property
+    def title(self):
+        if self.ticket is None:
+            what = f"train the dense network, seed {self.seed}"
+        else:
+            what = f"finetune {self.weights.noun} by {self.ticket.title}"
+        longer = ", longer" if self.extra_images else ""
+        begin = f", from {self.begin}" if self.begin != BEGINNING else ""
+        end = f", until {self.end}" if self.end else ""
+        return f"{what}{longer}{begin}{end}"
+
+    def steps(self, bench):
+        per_epoch = bench.data.steps_per_epoch(self.recipe.batch_size)
+        end = self.end or Moment(epochs=self._stretched_recipe(per_epoch).epochs)
+        return end.in_steps(per_epoch) - self.begin.in_steps(per_epoch)
+
+    def images(self, bench):
+        return self.steps(bench) * self.recipe.batch_size
+
+    def compute(self, bench, folder):
+        from dlth_tf.experiment.resumable_fit import ResumableFit
+        from dlth_tf.fixed_ticket import FixedTicket
+
+        ticket = self.ticket and bench.ticket(self.ticket)
+        per_epoch = bench.data.steps_per_epoch(self.recipe.batch_size)
+        fit = ResumableFit(
+            steps=self.steps(bench),
+            batch_size=self.recipe.batch_size,
+            optimizer=self._optimizer,
+            l2=self.recipe.l2,
+            seed=self.seed,
+            callbacks=lambda _: [FixedTicket(ticket)] if ticket else [],
+            first_step=self.begin.in_steps(per_epoch),
+        )
+        return fit.run(bench, folder, self.weights, self.title)
+
+    def _stretched_recipe(self, steps_per_epoch):
+        images_per_epoch = steps_per_epoch * self.recipe.batch_size
+        extra_epochs = math.ceil(self.extra_images / images_per_epoch)
+        return self.recipe.stretched(self.recipe.epochs + extra_epochs)
+
+    def _optimizer(self, steps_per_epoch):
+        return self._stretched_recipe(steps_per_epoch).optimizer(steps_per_epoch)
+
+
+@dataclasses.dataclass(frozen=True)
+class EarlyBirdTraining(WeightsStage):
+    """Dense training until the magnitude ticket of a sparsity has settled."""
+
+    noun = "early-bird weights"
+
+    weights: WeightsStage
+    recipe: Recipe
+    sparsity: float
+    placement: Placement
+    seed: int
+
+    @property
+    def title(self):
+        return f"train until ticket {self.sparsity:.3g} has settled, seed {self.seed}"
+
+    def steps(self, bench):
+        """At the most."""
+        return self.recipe.epochs * bench.data.steps_per_epoch(self.recipe.batch_size)
+
+    def images(self, bench):
+        return self.steps(bench) * self.recipe.batch_size
+
+    def compute(self, bench, folder):
+        from dlth_tf.early_bird import EarlyBird
+        from dlth_tf.experiment.resumable_fit import ResumableFit
+
+        model = bench.network_with(self.weights)
+        sparsity = bench.sparsity_by_kernel(model, self.sparsity, self.placement)
+        fit = ResumableFit(
+            steps=self.steps(bench),
+            batch_size=self.recipe.batch_size,
+            optimizer=self.recipe.optimizer,
+            l2=self.recipe.l2,
+            seed=self.seed,
+            callbacks=lambda _: [EarlyBird(sparsity)],
+        )
+        record = fit.run(bench, folder, self.weights, self.title)
+        return {"settled_after_epochs": len(record["history"]), **record}
+
+
+@dataclasses.dataclass(frozen=True)
+class Transformation(WeightsStage):
+    noun = "transformed weights"
+    weights: WeightsStage
+    ticket: TicketStage
+    recipe: TransformationRecipe
+    seed: int
+
+    @property
+    def title(self):
+        return f"transform {self.weights.noun} for {self.ticket.title}"
+
+    def steps(self, bench):
+        return self.recipe.growth.steps
+
+    def images(self, bench):
+        return self.recipe.images
+
+    def compute(self, bench, folder):
+        from dlth_tf.experiment.resumable_fit import ResumableFit
+        from dlth_tf.transformation import RandomSparseTransformation
+
+        ticket = bench.ticket(self.ticket)
+        growth = dataclasses.asdict(self.recipe.growth)
+        fit = ResumableFit(
+            steps=self.steps(bench),
+            batch_size=self.recipe.batch_size,
+            optimizer=self._optimizer,
+            l2=self.recipe.l2,
+            seed=self.seed,
+            callbacks=lambda step: [
+                RandomSparseTransformation(ticket, **growth, initial_step=step)
+            ],
+        )
+        return fit.run(bench, folder, self.weights, self.title)
+
+    def _optimizer(self, steps_per_epoch):
+        from official.training.optimizers import SGD
+
+        return SGD(self.recipe.learning_rate, self.recipe.momentum)

@@ -1,0 +1,52 @@
+"""The table of results."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from dlth_tf.experiment.methods import METHODS
+
+_HEAD = ("method", "sparsity", "test accuracy %", "weights left", "cost", "seeds")
+
+
+def table(results: Iterable[dict]) -> str:
+    """Accuracy, weights left and cost, by method and sparsity, as Markdown.
+
+    Accuracy is the mean over seeds, with the sample standard deviation. Weights left
+    counts the kernels; cost is in images seen, relative to training the dense network.
+    """
+    cells: dict[tuple, list[dict]] = defaultdict(list)
+    for result in results:
+        cells[result["sparsity"], result["method"]].append(result)
+    order = list(METHODS)
+    rows = [
+        _row(sparsity, method, cells[sparsity, method])
+        for sparsity, method in sorted(cells, key=lambda c: (c[0], order.index(c[1])))
+    ]
+    return _aligned([_HEAD, *rows])
+
+
+def _row(sparsity: float, method: str, runs: Sequence[dict]) -> tuple[str, ...]:
+    accuracies = [100 * run["test_accuracy"] for run in runs]
+    accuracy = f"{statistics.mean(accuracies):.2f}"
+    if len(runs) > 1:
+        accuracy += f" ± {statistics.stdev(accuracies):.2f}"
+    return (
+        method,
+        f"{sparsity:g}",
+        accuracy,
+        f"{100 * runs[0]['weights_left']:.1f}%",
+        f"{statistics.mean(run['train_cost'] for run in runs):.2f}x",
+        str(len(runs)),
+    )
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = [
+        [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        for row in rows
+    ]
+    lines = [f"| {' | '.join(row)} |" for row in padded]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)

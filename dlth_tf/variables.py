@@ -1,0 +1,67 @@
+"""All variables of a model by stable name: how weights are stored and put back."""
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from dlth_tf.kernels import walk_layers
+
+
+def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
+    """Every variable of a model (weights, moving statistics, random seeds) by name.
+
+    Like the names of kernels, these depend on the architecture alone.
+    """
+    named: dict[str, keras.Variable] = {}
+    seen: set[int] = set()
+    for path, layer in [("", model), *walk_layers(model)]:
+        own = layer._trainable_variables + layer._non_trainable_variables
+        own = own + [generator.state for generator in layer._seed_generators]
+        for variable in own:
+            if id(variable) not in seen:
+                seen.add(id(variable))
+                name = f"{path}/{variable.name}".lstrip("/")
+                named[_unused(name, named)] = variable
+    return named
+
+
+def _unused(name: str, taken: Mapping) -> str:
+    count, candidate = 0, name
+    while candidate in taken:
+        count += 1
+        candidate = f"{name}_{count}"
+    return candidate
+
+
+def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
+    """The values of all variables of a model, by stable name."""
+    return {
+        name: keras.ops.convert_to_numpy(variable).copy()
+        for name, variable in named_variables(model).items()
+    }
+
+
+def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
+    """Puts stored values into a model of the same architecture.
+
+    Raises:
+        ValueError: the values do not fit, naming the first variable that differs; the
+            model is then left as it was.
+    """
+    variables = named_variables(model)
+    for name in [*variables, *weights]:
+        if name not in weights or name not in variables:
+            holder = "model" if name in variables else "stored weights"
+            raise ValueError(
+                f"The stored weights do not fit model '{model.name}': only the {holder} "
+                f"has a variable '{name}'."
+            )
+        expected, received = tuple(variables[name].shape), np.shape(weights[name])
+        if expected != received:
+            raise ValueError(
+                f"The stored weights do not fit model '{model.name}': variable '{name}' "
+                f"has shape {expected}, the stored one {received}."
+            )
+    for name, variable in variables.items():
+        variable.assign(weights[name])

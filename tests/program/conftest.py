@@ -1,0 +1,62 @@
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from absl.testing import flagsaver
+
+ROOT = Path(__file__).parents[2]
+
+QUICK = (
+    "--dataset=digits",
+    "--train_examples=256",
+    "--model=quickstart_cnn",
+    "--epochs=2",
+    "--batch_size=32",
+    "--learning_rate=0.05",
+    "--penalty_growth=0.2",
+    "--penalty_every=1",
+    "--penalty_hold=6",
+    "--transform_batch_size=32",
+    "--sparsity=0.9",
+    "--seed=0",
+)
+
+
+@dataclasses.dataclass
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def train(capfd):
+    """Runs the program in this process, on a task of a few seconds."""
+    from dlth_tf import train as program
+
+    def run(*arguments: str) -> Outcome:
+        with flagsaver.flagsaver():
+            program.flags.FLAGS(["train", *QUICK, *arguments])
+            code = program.main(["train"])
+        captured = capfd.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "dlth_tf.train", *arguments]
+
+
+def shell(*arguments: str) -> subprocess.CompletedProcess:
+    """Runs the program as a person does."""
+    return subprocess.run(
+        command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+
+
+def results_in(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "results.jsonl").open()]

@@ -1,0 +1,90 @@
+"""What methods share: stages are the same exactly if their definitions are."""
+
+import dataclasses
+
+import pytest
+
+from dlth_tf.experiment.lab import Cycles, Lab
+from dlth_tf.experiment.methods import METHODS
+from dlth_tf.experiment.moment import Moment
+from dlth_tf.experiment.stages import (
+    InitialWeights,
+    Placement,
+    Task,
+    Training,
+    TransformationRecipe,
+)
+from dlth_tf.schedules import PenaltyGrowth
+from official.training.recipe import Recipe
+
+TRANSFORMATION = TransformationRecipe(PenaltyGrowth(hold=10), 32, 0.01, 0.9, 5e-4)
+LAB = Lab(
+    task=Task("mlp", "digits"),
+    recipe=Recipe(2, 32, ((0, 0.1),), 0.9, 5e-4),
+    transformation=TRANSFORMATION,
+    cycles=Cycles(3, TRANSFORMATION),
+    rewind_to=Moment(),
+    placement=Placement(),
+    sparsity=0.9,
+    seed=0,
+)
+
+
+def at(**changes) -> Lab:
+    return dataclasses.replace(LAB, **changes)
+
+
+def keys(stage, kind) -> set[str]:
+    return {found.key for found in stage.lineage() if isinstance(found, kind)}
+
+
+def pretraining(stage) -> set[str]:
+    return {
+        found.key
+        for found in stage.lineage()
+        if isinstance(found, Training) and found.ticket is None
+    }
+
+
+def test_lth_and_l1_share_one_pretraining_at_all_sparsities():
+    found = set()
+    for sparsity in (0.5, 0.7, 0.9, 0.95, 0.98):
+        for method in ("dense", "l1", "lth"):
+            found |= pretraining(METHODS[method](at(sparsity=sparsity)))
+    assert len(found) == 1
+
+
+def test_all_methods_of_a_seed_share_the_initial_weights():
+    found = set()
+    for method in METHODS.values():
+        found |= keys(method(LAB), InitialWeights)
+    assert len(found) == 1
+
+
+def test_scratch_and_rst_share_the_random_ticket():
+    assert METHODS["scratch"](LAB).ticket.key == METHODS["rst"](LAB).ticket.key
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"sparsity": 0.8},
+        {"recipe": dataclasses.replace(LAB.recipe, epochs=3)},
+        {"task": Task("mlp", "digits", train_examples=100)},
+        {"placement": Placement(layers=("dense*",))},
+    ],
+)
+def test_another_definition_is_another_stage(change):
+    assert METHODS["rst"](at(**change)).key != METHODS["rst"](LAB).key
+
+
+def test_a_stage_has_the_same_key_in_every_process():
+    assert METHODS["rst"](LAB).key == "1e4a2edee52e3233"
+
+
+def test_parents_come_first():
+    order = [stage.key for stage in METHODS["rst"](LAB).lineage()]
+    for stage in METHODS["rst"](LAB).lineage():
+        for parent in stage.parents:
+            assert order.index(parent.key) < order.index(stage.key)
