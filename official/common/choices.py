@@ -24,13 +24,16 @@ def choose(kind: str, name: str, choices: Iterable[str]) -> str:
     available = list(choices)
     if name in available:
         return name
-    near = _nearest(name, available)
+    near = nearest(name, available)
     hint = f" Did you mean {near!r}?" if near else ""
     raise ValueError(f"Unknown {kind} {name!r}.{hint} Available: {', '.join(available)}.")
 
 
-def _nearest(name: str, available: list[str]) -> str | None:
-    """The most similar name, the first of several equally similar ones."""
+def nearest(name: str, available: list[str]) -> str | None:
+    """Returns the most similar name, the first of several equally similar ones.
+
+    None if no name is near.
+    """
     near = difflib.get_close_matches(name, available, n=len(available))
 
     def similarity(other: str) -> float:

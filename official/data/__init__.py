@@ -1,25 +1,66 @@
 """Image data sets by name.
 
-A source decodes a data set once, into arrays; `ImageData` makes normalised and
-augmented batches of them; `feed` hands batches to `model.fit`.
+A small set is decoded once, into arrays; a big one is read and decoded while training.
+Either way `ImageData` makes normalised and augmented batches of it, and `feed` hands
+them to `model.fit`.
 """
 
 import importlib
 
 from official.common.choices import choose
-from official.data.image_data import Augmentation, ImageData, Normalization
+from official.data.augmentation import Augmentation
+from official.data.description import Description
+from official.data.image_data import ImageData, Normalization
+from official.data.known import KNOWN
+from official.data.splits import check_fraction
 
-__all__ = ["DATASETS", "Augmentation", "ImageData", "Normalization", "load"]
+__all__ = [
+    "DATASETS",
+    "Augmentation",
+    "Description",
+    "ImageData",
+    "Normalization",
+    "check_name",
+    "describe",
+    "load",
+]
 
 # Each source is a module with `load(name, *, data_dir, train_examples,
 # validation_fraction)`, imported when one of its data sets is loaded.
 _SOURCES = {
     "digits": "digits",
+    "mnist": "mnist",
+    "fashion_mnist": "mnist",
     "cifar10": "cifar",
     "cifar100": "cifar",
+    "tiny_imagenet": "folder",
+    "imagenet": "imagenet",
+    "imagenet200": "imagenet",
 }
+# Sources of sets without a name of their own, by how these are written.
+_OPEN_SOURCES = {
+    "tfds:NAME": ("tfds:", "tfds_any"),
+    "folder:PATH": ("folder:", "folder"),
+}
+# Sources that can tell more of a set than is known: `describe(name, data_dir)`.
+_DESCRIBING = ("folder", "imagenet", "tfds_any")
 
-DATASETS = tuple(_SOURCES)
+DATASETS = (*_SOURCES, *_OPEN_SOURCES)
+
+
+def check_name(name: str) -> str:
+    """Returns `name` if it is written like the name of a data set.
+
+    Raises:
+        ValueError: it is not. The message suggests the nearest of `DATASETS`.
+
+    Example:
+
+        >>> check_name("tfds:beans")
+        'tfds:beans'
+    """
+    _source(name)
+    return name
 
 
 def load(
@@ -32,9 +73,12 @@ def load(
     """Loads the data set called `name`.
 
     Args:
-        name: one of `DATASETS`.
-        data_dir: folder that holds, or is to hold, TensorFlow Datasets' copies;
-            its own default if None. `digits` needs none.
+        name: one of `DATASETS`: any classification set of TensorFlow Datasets
+            (`tfds:beans`), or a folder of images (`folder:~/birds`, see
+            `official.data.image_folders.find_images` for its layout) among them.
+        data_dir: folder where the data lies. For a set of TensorFlow Datasets the one
+            that holds, or is to hold, its copies; its own default if None. For
+            `imagenet` and `tiny_imagenet` the set's own. `digits` needs none.
         train_examples: use only this many training images, the first in stored
             order.
         validation_fraction: part of these training images that is held out of
@@ -42,8 +86,8 @@ def load(
 
     Raises:
         ValueError: unknown name, or a number outside its range.
-        FileNotFoundError: `data_dir` does not hold the data set, and it cannot be
-            downloaded into it.
+        FileNotFoundError: the data set is not where it should be, and it cannot be
+            downloaded.
 
     Example:
 
@@ -52,21 +96,57 @@ def load(
         >>> images.shape
         (64, 8, 8, 1)
     """
-    source = _SOURCES[choose("dataset", name, DATASETS)]
+    source = _source(name)
     if train_examples is not None and train_examples < 1:
         raise ValueError(
             "`train_examples` must be at least 1. "
             f"Received: train_examples={train_examples}"
         )
-    if not 0 <= validation_fraction < 1:
-        raise ValueError(
-            "`validation_fraction` must be in [0, 1). "
-            f"Received: validation_fraction={validation_fraction}"
-        )
-    module = importlib.import_module(f"{__name__}.{source}")
-    return module.load(
+    check_fraction(validation_fraction)
+    return _module(source).load(
         name,
         data_dir=data_dir,
         train_examples=train_examples,
         validation_fraction=validation_fraction,
     )
+
+
+def describe(
+    name: str,
+    *,
+    data_dir: str | None = None,
+    train_examples: int | None = None,
+    validation_fraction: float = 0.0,
+) -> Description:
+    """Describes the data set called `name` without loading an image.
+
+    A set with a name of its own need not be there. The arguments are those of `load`,
+    and the sizes those of what it would return.
+
+    Raises:
+        ValueError: unknown name, or a number outside its range.
+        FileNotFoundError: a set of somebody's own, or of TensorFlow Datasets, is not
+            there.
+
+    Example:
+
+        >>> describe("imagenet").steps_per_epoch(256)
+        5004
+    """
+    source = _source(name)
+    if source in _DESCRIBING:
+        description = _module(source).describe(name, data_dir)
+    else:
+        description = KNOWN[name]
+    return description.used(train_examples, validation_fraction)
+
+
+def _source(name: str) -> str:
+    for prefix, source in _OPEN_SOURCES.values():
+        if name.startswith(prefix) and name != prefix:
+            return source
+    return _SOURCES[choose("dataset", name, DATASETS)]
+
+
+def _module(source: str):
+    return importlib.import_module(f"{__name__}.{source}")

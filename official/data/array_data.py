@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 from official.common.choices import choose
-from official.data import order
 from official.data.augmentation import Augmentation
 from official.data.image_data import (
     TEST_SPLIT,
@@ -16,8 +15,7 @@ from official.data.image_data import (
     ImageData,
     Normalization,
 )
-
-_VALIDATION_DRAW = 0
+from official.data.splits import training_sizes, validation_mask
 
 
 class LabelledImages(NamedTuple):
@@ -40,20 +38,17 @@ class ArrayImageData(ImageData):
     evaluation: dict[str, LabelledImages] = dataclasses.field(repr=False)
 
     def epoch_batches(
-        self, batch_size: int, *, seed: int, epoch: int, first_step: int
+        self, batch_size: int, *, seed: int, epoch: int, first_step: int, rows: slice
     ) -> Iterator[Batch]:
-        steps = self.steps_per_epoch(batch_size)
-        indices = order.epoch_order(seed, epoch, self.train_size)
-        for step in range(first_step, steps):
-            chosen = indices[step * batch_size : (step + 1) * batch_size]
-            bits = order.augmentation_bits(seed, epoch * steps + step, batch_size)
-            images = self.augmentation(self.train.images[chosen], bits)
-            yield self.normalization(images), self.train.labels[chosen]
+        for indices, bits in self.epoch_draws(
+            batch_size, seed=seed, epoch=epoch, first_step=first_step, rows=rows
+        ):
+            images = self.augmentation(self.train.images[indices], bits)
+            yield self.normalization(images), self.train.labels[indices]
 
     def evaluation_batches(self, split: str, batch_size: int) -> Iterator[Batch]:
         images, labels = self._split(split)
-        if not len(labels):
-            raise ValueError(f"The {split} split of {self.name!r} holds no images.")
+        self.require_images(split)
         return (
             (
                 self.normalization(images[start : start + batch_size]),
@@ -82,18 +77,15 @@ def image_data(
 ) -> ArrayImageData:
     """Makes a data set of its arrays, with part of the training images held out.
 
-    See `official.data.load` for `train_examples` and `validation_fraction`.
+    See `official.data.load` for `train_examples` and `validation_fraction`; labels
+    are 0 to the number of classes less one.
 
     Raises:
         ValueError: `train_examples` exceeds the number of training images.
     """
-    if train_examples is not None and train_examples > len(train.labels):
-        raise ValueError(
-            f"`train_examples` must be at most the {len(train.labels)} training "
-            f"images of {name!r}. Received: train_examples={train_examples}"
-        )
+    training_sizes(name, len(train.labels), train_examples, validation_fraction)
     train = _labelled(train.images[:train_examples], train.labels[:train_examples])
-    held_out = order.held_out(train.labels, validation_fraction, draw=_VALIDATION_DRAW)
+    held_out = validation_mask(train.labels, validation_fraction)
     validation = _labelled(train.images[held_out], train.labels[held_out])
     if held_out.any():
         train = _labelled(train.images[~held_out], train.labels[~held_out])

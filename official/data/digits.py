@@ -3,6 +3,8 @@
 They come with scikit-learn and need no download (Alpaydin and Kaynak, 1998).
 """
 
+import numpy as np
+
 from official.data import order
 from official.data.array_data import ArrayImageData, LabelledImages, image_data
 from official.data.augmentation import Augmentation
@@ -24,7 +26,8 @@ def load(
 
     digits = load_digits()
     images = digits.images[..., None].astype("uint8")
-    test = order.held_out(digits.target, _TEST_FRACTION, draw=_TEST_DRAW)
+    counts = [round(_TEST_FRACTION * size) for size in np.bincount(digits.target)]
+    test = order.held_out(digits.target, counts, draw=_TEST_DRAW)
     return image_data(
         name,
         train=LabelledImages(images[~test], digits.target[~test]),

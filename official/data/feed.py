@@ -1,6 +1,8 @@
 """Handing NumPy batches to `model.fit`."""
 
-from collections.abc import Iterable
+import contextlib
+import re
+from collections.abc import Iterable, Iterator
 
 import keras
 
@@ -42,3 +44,19 @@ def feed(
         tf.data.experimental.INFINITE_CARDINALITY
     )
     return dataset.apply(endless).prefetch(_BATCHES_AHEAD)
+
+
+@contextlib.contextmanager
+def reading_errors() -> Iterator[None]:
+    """Makes an error in reading an image what it was before TensorFlow reported it.
+
+    Raises:
+        OSError: an image could not be read; the message is one line and names it.
+    """
+    try:
+        yield
+    except Exception as error:
+        found = re.search(r"^OSError: (.*)$", str(error), re.MULTILINE)
+        if not found:
+            raise
+        raise OSError(found[1]) from error

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from official.data import order, splits
 from official.data.augmentation import Augmentation
 
 Batch = tuple[np.ndarray, np.ndarray]
@@ -63,15 +64,15 @@ class ImageData(abc.ABC):
         Raises:
             ValueError: there is not one.
         """
-        if not 1 <= batch_size <= self.train_size:
-            raise ValueError(
-                f"`batch_size` must be from 1 to the {self.train_size} training "
-                f"images of {self.name!r}. Received: batch_size={batch_size}"
-            )
-        return self.train_size // batch_size
+        return splits.steps_per_epoch(self.name, self.train_size, batch_size)
 
     def train_batches(
-        self, batch_size: int, *, seed: int, first_step: int = 0
+        self,
+        batch_size: int,
+        *,
+        seed: int,
+        first_step: int = 0,
+        shard: tuple[int, int] = (0, 1),
     ) -> Iterable[Batch]:
         """Returns the endless training batches from global step `first_step` on.
 
@@ -84,9 +85,13 @@ class ImageData(abc.ABC):
         batch or two to learn their shape, then starts over.
 
         Args:
-            batch_size: images per batch.
+            batch_size: images per batch, those of all workers together.
             seed: whole number, at least 0.
             first_step: step of the first batch, counted from the first epoch on.
+            shard: which of how many workers this is, `(2, 8)` being the third of
+                eight. Each gets its part of the same batches, the images in order:
+                put one after another, the parts of a step are the batch that a
+                single worker would get.
 
         Raises:
             ValueError: an argument is out of range.
@@ -97,13 +102,41 @@ class ImageData(abc.ABC):
                     f"`{argument}` must be at least 0. Received: {argument}={value}"
                 )
         steps = self.steps_per_epoch(batch_size)
-        return _TrainBatches(self, batch_size, seed, first_step, steps)
+        rows = _rows(batch_size, shard)
+        return _TrainBatches(self, batch_size, seed, first_step, steps, rows)
+
+    def epoch_draws(
+        self, batch_size: int, *, seed: int, epoch: int, first_step: int, rows: slice
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Returns, for each step of an epoch, which images to take and their chance.
+
+        Args:
+            batch_size: images per batch.
+            seed: of order and augmentation.
+            epoch: counted from 0.
+            first_step: step in the epoch to begin at.
+            rows: which part of each batch is wanted.
+
+        Returns:
+            Pairs of indices of training images and 64 random bits for each.
+        """
+        steps = self.steps_per_epoch(batch_size)
+        indices = order.epoch_order(seed, epoch, self.train_size)
+        for step in range(first_step, steps):
+            chosen = indices[step * batch_size : (step + 1) * batch_size]
+            bits = order.augmentation_bits(seed, epoch * steps + step, batch_size)
+            yield chosen[rows], bits[rows]
+
+    def require_images(self, split: str) -> None:
+        """Raises `ValueError` if a split holds none."""
+        if not self.split_size(split):
+            raise ValueError(f"The {split} split of {self.name!r} holds no images.")
 
     @abc.abstractmethod
     def epoch_batches(
-        self, batch_size: int, *, seed: int, epoch: int, first_step: int
+        self, batch_size: int, *, seed: int, epoch: int, first_step: int, rows: slice
     ) -> Iterator[Batch]:
-        """Returns the training batches of one epoch from `first_step` in it on."""
+        """Returns the training batches of one epoch; see `epoch_draws`."""
 
     @abc.abstractmethod
     def evaluation_batches(self, split: str, batch_size: int) -> Iterator[Batch]:
@@ -129,11 +162,33 @@ class _TrainBatches:
     seed: int
     first_step: int
     steps_per_epoch: int
+    rows: slice
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, first_step = divmod(self.first_step, self.steps_per_epoch)
         while True:
             yield from self.data.epoch_batches(
-                self.batch_size, seed=self.seed, epoch=epoch, first_step=first_step
+                self.batch_size,
+                seed=self.seed,
+                epoch=epoch,
+                first_step=first_step,
+                rows=self.rows,
             )
             epoch, first_step = epoch + 1, 0
+
+
+def _rows(batch_size: int, shard: tuple[int, int]) -> slice:
+    """The part of every batch that belongs to one of several workers."""
+    index, count = shard
+    if not 0 <= index < count:
+        raise ValueError(
+            "`shard` must be (index, count) with index from 0 to count - 1. "
+            f"Received: shard={shard}"
+        )
+    if batch_size % count:
+        raise ValueError(
+            f"`batch_size` must be a multiple of the {count} workers that share a "
+            f"batch. Received: batch_size={batch_size}"
+        )
+    size = batch_size // count
+    return slice(index * size, (index + 1) * size)

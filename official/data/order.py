@@ -4,6 +4,8 @@ Everything comes from the raw bits of a Philox generator, whose stream NumPy
 promises never to change, unlike what its `permutation` and `integers` make of it.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 # What a stream of random bits is for: equal seeds give unrelated streams.
@@ -25,12 +27,12 @@ def augmentation_bits(seed: int, step: int, batch_size: int) -> np.ndarray:
     return _bits(_AUGMENTATION, seed, step, batch_size)
 
 
-def held_out(labels: np.ndarray, fraction: float, *, draw: int) -> np.ndarray:
-    """Marks `fraction` of the images of each class, by a rule without a seed.
+def held_out(labels: np.ndarray, counts: Sequence[int], *, draw: int) -> np.ndarray:
+    """Marks so many images of each class, by a rule without a seed.
 
     Args:
         labels: the class of each image, `[images]`.
-        fraction: part of each class to mark, rounded to whole images.
+        counts: how many images to mark of each class, by label.
         draw: which draw it is; different numbers mark unrelated images.
 
     Returns:
@@ -38,7 +40,7 @@ def held_out(labels: np.ndarray, fraction: float, *, draw: int) -> np.ndarray:
     """
     rank = np.argsort(_bits(_SPLIT, draw, 0, len(labels)), kind="stable")
     mask = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
+    for label, count in enumerate(counts):
         members = rank[labels[rank] == label]
-        mask[members[: round(fraction * len(members))]] = True
+        mask[members[:count]] = True
     return mask

@@ -1,10 +1,9 @@
-"""Decoding a TensorFlow Datasets set into arrays."""
+"""Decoding a set of TensorFlow Datasets into arrays."""
 
 import functools
 
 from official.data.array_data import LabelledImages
-
-_TIMEOUT_SECONDS = 15
+from official.data.tfds_builder import class_names, prepared_builder, test_split
 
 
 @functools.cache
@@ -18,7 +17,7 @@ def read(
     once per process.
 
     Args:
-        name: TensorFlow Datasets' name for it, with splits `train` and `test`.
+        name: TensorFlow Datasets' name for it.
         data_dir: folder of prepared sets; None for `~/tensorflow_datasets`.
 
     Returns:
@@ -27,38 +26,9 @@ def read(
     Raises:
         FileNotFoundError: the set is not there and cannot be downloaded.
     """
-    import tensorflow_datasets as tfds
-
-    tfds.disable_progress_bar()
-    builder = tfds.builder(name, data_dir=data_dir)
-    if not builder.is_prepared():
-        _download(builder)
-    class_names = tuple(builder.info.features["label"].names)
-    return _split(builder, "train"), _split(builder, "test"), class_names
-
-
-def _download(builder) -> None:
-    try:
-        _check_network(builder)
-        builder.download_and_prepare()
-    except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise FileNotFoundError(
-            f"No dataset {builder.name!r} in {builder.data_dir}, where "
-            "TensorFlow Datasets keeps it as .tfrecord files beside a "
-            f"dataset_info.json, and it could not be downloaded: {reason}"
-        ) from error
-
-
-def _check_network(builder) -> None:
-    """Asks the server once: TensorFlow Datasets would retry for minutes."""
-    import requests
-
-    for url in list(builder.url_infos)[:1]:
-        try:
-            requests.head(url, timeout=_TIMEOUT_SECONDS)
-        except requests.RequestException as error:
-            raise ConnectionError(f"{url} cannot be reached") from error
+    builder = prepared_builder(name, data_dir)
+    names = class_names(builder)
+    return _split(builder, "train"), _split(builder, test_split(builder)), names
 
 
 def _split(builder, split: str) -> LabelledImages:

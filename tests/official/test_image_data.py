@@ -7,6 +7,7 @@ import pytest
 
 from official.data import Augmentation, Normalization, load
 from official.data.array_data import LabelledImages, image_data
+from official.data.splits import validation_mask
 
 
 def numbered(count=50, *, test=7, augmentation=None, **arguments):
@@ -82,6 +83,33 @@ def test_resuming_at_a_step_gives_the_same_bits(first_step):
     assert_same_bits(rest, whole[first_step:])
 
 
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_workers_share_the_batches_of_a_single_one(workers):
+    data = numbered(augmentation=Augmentation(pad=2, flip=True))
+    whole = take(data.train_batches(8, seed=3, first_step=4), 5)
+    shards = [
+        take(data.train_batches(8, seed=3, first_step=4, shard=(index, workers)), 5)
+        for index in range(workers)
+    ]
+    joined = [
+        tuple(map(np.concatenate, zip(*parts, strict=True)))
+        for parts in zip(*shards, strict=True)
+    ]
+    assert_same_bits(joined, whole)
+
+
+@pytest.mark.parametrize(
+    ("shard", "message"),
+    [
+        ((2, 2), "`shard` must be .* Received: shard=.2, 2."),
+        ((0, 3), "multiple of the 3"),
+    ],
+)
+def test_a_shard_that_is_none_is_refused(shard, message):
+    with pytest.raises(ValueError, match=message):
+        numbered().train_batches(8, seed=0, shard=shard)
+
+
 def test_iterating_again_starts_again():
     batches = numbered().train_batches(8, seed=0, first_step=4)
     assert_same_bits(take(batches, 3), take(batches, 3))
@@ -147,6 +175,15 @@ def test_validation_is_held_out_of_training_evenly_by_class():
     assert np.bincount(np.array(held_out) % 4).tolist() == [3, 3, 3, 3]
 
 
+@pytest.mark.parametrize("fraction", [0.1, 0.3, 0.77])
+def test_as_many_are_held_out_as_the_fraction_says(fraction):
+    labels = np.repeat([0, 1, 2], [5, 31, 14])
+    mask = validation_mask(labels, fraction)
+    assert mask.sum() == round(50 * fraction)
+    shares = np.bincount(labels[mask], minlength=3) - fraction * np.array([5, 31, 14])
+    assert np.abs(shares).max() < 1
+
+
 def test_train_examples_are_the_first_in_stored_order():
     data = numbered(48, train_examples=20, validation_fraction=0.2)
     held_out = every_number(data.evaluation_batches("validation", 5))
@@ -200,7 +237,7 @@ def test_digits_test_images_are_the_same_whatever_is_asked_of_training():
     [
         ({"name": "digit"}, "Unknown dataset 'digit'. Did you mean 'digits'"),
         ({"name": "digits", "train_examples": 0}, "`train_examples` must be at least"),
-        ({"name": "digits", "train_examples": 9999}, "must be at most the 1347 train"),
+        ({"name": "digits", "train_examples": 9999}, "must be from 1 to the 1347 train"),
         ({"name": "digits", "validation_fraction": 1.0}, "`validation_fraction` must"),
     ],
 )

@@ -1,3 +1,5 @@
+import functools
+import re
 import subprocess
 import sys
 
@@ -6,7 +8,8 @@ import numpy as np
 import pytest
 from keras.ops import convert_to_numpy as to_numpy
 
-from official.modeling.networks import NETWORKS, build_network
+from official.modeling.networks import NETWORKS, build_network, check_name
+from official.modeling.networks.published import SIZES
 
 CIFAR = (32, 32, 3)
 
@@ -15,36 +18,89 @@ def trainable(model):
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
 
 
+@functools.cache
+def network(name):
+    """A network of its published size, built once."""
+    size = SIZES[name]
+    return build_network(name, input_shape=size.input_shape, classes=size.classes)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_parameters(name):
+    assert trainable(network(name)) == SIZES[name].parameters
+
+
+def test_every_network_has_its_size_in_the_table():
+    named = {name for name in NETWORKS if name.islower()}
+    assert named <= set(SIZES)
+    assert {name.split("-")[0] for name in set(SIZES) - named} == {"wrn"}
+
+
+def classifier_parameters(filters, classes=10):
+    return (filters + 1) * classes
+
+
+FULLY_CONNECTED = (512 * 49 + 1) * 4096 + (4096 + 1) * 4096 + (4096 + 1) * 1000
+
+
 @pytest.mark.parametrize(
-    ("name", "parameters", "published"),
+    ("name", "published"),
     [
-        ("resnet20", 269_722, 0.27),
-        ("resnet32", 464_154, 0.46),
-        ("resnet44", 658_586, 0.66),
-        ("resnet56", 853_018, 0.85),
-        ("resnet110", 1_727_962, 1.7),
+        ("vgg11", 132_863_336),
+        ("vgg13", 133_047_848),
+        ("vgg16", 138_357_544),
+        ("vgg19", 143_667_240),
     ],
 )
-def test_residual_networks_have_the_published_size(name, parameters, published):
-    model = build_network(name, input_shape=CIFAR, classes=10)
-    assert trainable(model) == parameters
-    digits = 1 if published == 1.7 else 2
-    assert round(parameters / 1e6, digits) == published
+def test_vgg_has_the_published_convolutions(name, published):
+    """The totals are those of torchvision's documentation."""
+    convolutions = SIZES[name].parameters - classifier_parameters(512)
+    assert convolutions == published - FULLY_CONNECTED
 
 
-def test_multilayer_perceptron_has_seven_layers_of_width_100():
-    model = build_network("mlp", input_shape=(32, 32, 1), classes=10)
+@pytest.mark.parametrize("name", ["vgg11", "vgg13", "vgg16", "vgg19"])
+def test_batch_normalization_replaces_the_biases_of_vgg(name):
+    biases = sum(
+        layer.filters
+        for layer in network(name).layers
+        if isinstance(layer, keras.layers.Conv2D)
+    )
+    difference = SIZES[f"{name}_bn"].parameters - SIZES[name].parameters
+    assert difference == 2 * biases - biases
+
+
+@pytest.mark.parametrize("name", [name for name in SIZES if SIZES[name].published])
+def test_parameters_round_to_the_published_number(name):
+    size = SIZES[name]
+    number, unit = re.fullmatch(r"([\d.,]+)([KM]?)", size.published).groups()
+    decimals = len(number.partition(".")[2])
+    published = float(number.replace(",", ""))
+    if name == "lenet5":  # "only 60,000", says the paper
+        decimals, published, unit = -4, 0.06e6, ""
+    in_units = size.parameters / {"": 1, "K": 1e3, "M": 1e6}[unit]
+    if name == "lenet_300_100":  # cut off, not rounded
+        in_units = int(in_units)
+    assert round(in_units, decimals) == published
+
+
+@pytest.mark.parametrize(
+    ("name", "activation"), [("mlp", "relu"), ("mlp_linear", "linear")]
+)
+def test_multilayer_perceptrons_have_seven_layers_of_width_100(name, activation):
+    model = network(name)
+    assert {layer.activation.__name__ for layer in model.layers[2:-1]} == {activation}
     kernels = [w.shape for w in model.trainable_weights if w.name == "kernel"]
     assert kernels == [(1024, 100), *[(100, 100)] * 5, (100, 10)]
 
 
-def test_quickstart_network_size():
-    model = build_network("quickstart_cnn", input_shape=(8, 8, 1), classes=10)
-    convolutions = 9 * (1 * 16 + 16 * 32 + 32 * 64)
-    assert trainable(model) == convolutions + 2 * (16 + 32 + 64) + 64 * 10 + 10
+# One of each family, and those that a family builds in another way
+FAMILIES = (
+    *("quickstart_cnn", "lenet_300_100", "mlp", "resnet20", "vgg11", "vgg11_bn"),
+    *("wrn-10-1", "resnet18", "mobilenetv2"),
+)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("input_shape", [(8, 8, 1), (13, 9, 3)])
 def test_logits_have_one_column_per_class(name, input_shape):
     model = build_network(name, input_shape=input_shape, classes=7)
@@ -64,7 +120,7 @@ def test_logits_are_float32_under_mixed_precision():
         keras.config.set_dtype_policy(policy)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", (*FAMILIES, "lenet5"))
 def test_names_are_the_same_however_often_networks_are_built(name):
     first, second = (
         [
@@ -125,7 +181,7 @@ def test_batch_normalization_has_the_published_constants():
     assert (layer.momentum, layer.epsilon) == (0.9, 1e-5)
 
 
-@pytest.mark.parametrize("name", ["quickstart_cnn", "mlp", "resnet20"])
+@pytest.mark.parametrize("name", ["mlp", "resnet20", "vgg11_bn", "wrn-10-1"])
 def test_a_saved_network_loads_and_computes_the_same(name, tmp_path):
     model = build_network(name, input_shape=CIFAR, classes=10)
     model.save(tmp_path / "model.keras")
@@ -137,6 +193,36 @@ def test_a_saved_network_loads_and_computes_the_same(name, tmp_path):
 def test_unknown_network_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match=r"network 'resnet2'. Did you mean 'resnet20'"):
         build_network("resnet2", input_shape=CIFAR, classes=10)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("wrn-29-10", "depth of 10, 16, 22, .* Received: 'wrn-29-10'"),
+        ("wrn-28-0", "width of at least 1"),
+        ("wrn-28", "Unknown network 'wrn-28'"),
+        ("keras:MobilNetV2", "'MobilNetV2'. Did you mean 'MobileNetV2'"),
+        ("lenet5", "at least 16 high and wide for lenet5"),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_explained(name, message):
+    with pytest.raises(ValueError, match=message):
+        build_network(name, input_shape=(8, 8, 3), classes=10)
+
+
+def test_check_name_knows_how_names_are_written():
+    for name in ("resnet20", "wrn-28-10", "keras:Xception"):
+        assert check_name(name) == name
+    with pytest.raises(ValueError, match="Did you mean 'vgg16_bn'"):
+        check_name("vgg16-bn")
+
+
+def test_a_network_of_keras_applications_takes_normalised_images_to_logits():
+    model = build_network("keras:MobileNetV3Small", input_shape=CIFAR, classes=7)
+    assert model.output.shape == (None, 7)
+    assert model.layers[-1].activation is keras.activations.linear
+    layers = {type(layer).__name__ for layer in model.layers}
+    assert not layers & {"Rescaling", "Normalization"}
 
 
 @pytest.mark.parametrize(

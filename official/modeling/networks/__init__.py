@@ -6,6 +6,7 @@ same in every process, so that files and patterns can refer to them.
 """
 
 import importlib
+import re
 from typing import TYPE_CHECKING
 
 from official.common.choices import choose
@@ -17,15 +18,50 @@ if TYPE_CHECKING:
 # when one of its networks is built: this module costs no Keras import.
 _FAMILIES = {
     "quickstart_cnn": "quickstart_cnn",
+    "lenet_300_100": "lenet",
+    "lenet5": "lenet",
     "mlp": "mlp",
+    "mlp_linear": "mlp",
     "resnet20": "cifar_resnet",
     "resnet32": "cifar_resnet",
     "resnet44": "cifar_resnet",
     "resnet56": "cifar_resnet",
     "resnet110": "cifar_resnet",
+    "vgg11": "vgg",
+    "vgg11_bn": "vgg",
+    "vgg13": "vgg",
+    "vgg13_bn": "vgg",
+    "vgg16": "vgg",
+    "vgg16_bn": "vgg",
+    "vgg19": "vgg",
+    "vgg19_bn": "vgg",
+    "resnet18": "imagenet_resnet",
+    "resnet34": "imagenet_resnet",
+    "resnet50": "imagenet_resnet",
+    "mobilenetv2": "mobilenet_v2",
+}
+# How the names of a family without end are written, and what a name looks like.
+_OPEN_FAMILIES = {
+    "wrn-DEPTH-WIDTH": (re.compile(r"wrn-\d+-\d+"), "wide_resnet"),
+    "keras:NAME": (re.compile(r"keras:.*"), "keras_application"),
 }
 
-NETWORKS = tuple(_FAMILIES)
+NETWORKS = (*_FAMILIES, *_OPEN_FAMILIES)
+
+
+def check_name(name: str) -> str:
+    """Returns `name` if it is written like the name of a network.
+
+    Raises:
+        ValueError: it is not. The message suggests the nearest of `NETWORKS`.
+
+    Example:
+
+        >>> check_name("wrn-28-10")
+        'wrn-28-10'
+    """
+    _family(name)
+    return name
 
 
 def build_network(
@@ -34,7 +70,9 @@ def build_network(
     """Builds the network called `name` with freshly initialised weights.
 
     Args:
-        name: one of `NETWORKS`.
+        name: one of `NETWORKS`: a wide residual network says its depth and width
+            (`wrn-28-10`), one of `keras.applications` its name there
+            (`keras:MobileNetV3Small`).
         input_shape: height, width and channels of one image.
         classes: number of classes, and so of logits.
 
@@ -51,7 +89,7 @@ def build_network(
         >>> build_network("resnet20", input_shape=(32, 32, 3), classes=10).count_params()
         271098
     """
-    family = _FAMILIES[choose("network", name, NETWORKS)]
+    family = _family(name)
     if len(input_shape) != 3 or not all(size >= 1 for size in input_shape):
         raise ValueError(
             "`input_shape` must be (height, width, channels), each at least 1. "
@@ -61,3 +99,10 @@ def build_network(
         raise ValueError(f"`classes` must be at least 1. Received: classes={classes}")
     module = importlib.import_module(f"{__name__}.{family}")
     return module.build(name, input_shape=tuple(input_shape), classes=classes)
+
+
+def _family(name: str) -> str:
+    for pattern, family in _OPEN_FAMILIES.values():
+        if pattern.fullmatch(name):
+            return family
+    return _FAMILIES[choose("network", name, NETWORKS)]

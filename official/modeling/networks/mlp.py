@@ -1,4 +1,4 @@
-"""The fully connected network of seven layers, width 100."""
+"""Fully connected networks of seven layers, width 100 (Lee et al., 2020)."""
 
 import keras
 
@@ -6,18 +6,16 @@ from official.modeling.networks import blocks
 
 _HIDDEN_LAYERS = 6
 _WIDTH = 100
-_ACTIVATIONS = {"mlp": "relu"}
+_ACTIVATIONS = {"mlp": "relu", "mlp_linear": "linear"}
 
 
 def build(name: str, *, input_shape: tuple[int, int, int], classes: int) -> keras.Model:
-    """Builds `dense0` to `dense5` and `classifier` on the flattened image."""
+    """Builds `dense0` to `dense5` and `classifier` on the flattened image.
+
+    `mlp` has rectified units; `mlp_linear`, made for theory, has none.
+    """
     inputs = keras.Input(input_shape, name="images")
     x = keras.layers.Flatten(name="flatten")(inputs)
     for index in range(_HIDDEN_LAYERS):
-        x = keras.layers.Dense(
-            _WIDTH,
-            activation=_ACTIVATIONS[name],
-            kernel_initializer=blocks.kaiming_normal(),
-            name=f"dense{index}",
-        )(x)
+        x = blocks.dense(x, _WIDTH, activation=_ACTIVATIONS[name], name=f"dense{index}")
     return keras.Model(inputs, blocks.classifier(x, classes), name=name)
