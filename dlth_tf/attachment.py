@@ -91,7 +91,7 @@ class _AttachedStep:
                 return traced_step(*args, **kwargs)
 
         try:
-            with _instance_attribute(model, "train_step", train_step):
+            with temporary_attribute(model, "train_step", train_step):
                 model.make_train_function(force=True)
             return model.train_function
         finally:
@@ -115,17 +115,18 @@ def _iterations(optimizer, step_arguments):
 
 
 @contextlib.contextmanager
-def _instance_attribute(model, name: str, value) -> Iterator[None]:
-    had_own = name in vars(model)
-    before = getattr(model, name)
-    setattr(model, name, value)
+def temporary_attribute(owner, name: str, value) -> Iterator[None]:
+    """Gives an object an attribute of its own for a while."""
+    had_own = name in vars(owner)
+    before = getattr(owner, name)
+    setattr(owner, name, value)
     try:
         yield
     finally:
         if had_own:
-            setattr(model, name, before)
+            setattr(owner, name, before)
         else:
-            delattr(model, name)
+            delattr(owner, name)
 
 
 @contextlib.contextmanager

@@ -19,9 +19,10 @@ class EarlyBird(keras.callbacks.Callback):
     under 0.1 from sparsity 0.95 on: there the first full window is enough.
 
     Args:
-        sparsity: of the ticket, a number or numbers by kernel name pattern.
+        sparsity: of the ticket, as for `random_ticket`.
         threshold: distance under which two masks count as the same, in (0, 1].
         window: epochs that must agree, at least 2.
+        unit: what is removed as a whole, as for `random_ticket`.
 
     Attributes:
         ticket: the latest ticket.
@@ -40,7 +41,13 @@ class EarlyBird(keras.callbacks.Callback):
     Source: You et al., "Drawing Early-Bird Tickets", ICLR 2020, section 3.2.
     """
 
-    def __init__(self, sparsity: Sparsity, threshold: float = 0.1, window: int = 5):
+    def __init__(
+        self,
+        sparsity: Sparsity,
+        threshold: float = 0.1,
+        window: int = 5,
+        unit: str = "weight",
+    ):
         super().__init__()
         if not 0 < threshold <= 1:
             raise ValueError(f"`threshold` must be in (0, 1]. Received: {threshold}")
@@ -49,12 +56,13 @@ class EarlyBird(keras.callbacks.Callback):
         self.sparsity = sparsity
         self.threshold = threshold
         self.window = window
+        self.unit = unit
         self.ticket: Ticket | None = None
         self.settled_epoch: int | None = None
         self._masks: list[np.ndarray] = []
 
     def on_epoch_end(self, epoch, logs=None):
-        self.ticket = magnitude_ticket(self.model, self.sparsity)
+        self.ticket = magnitude_ticket(self.model, self.sparsity, self.unit)
         masks = [mask.ravel() for mask in self.ticket.masks.values()]
         self._masks = [*self._masks, np.concatenate(masks)][-self.window :]
         latest = self._masks[-1]

@@ -50,12 +50,21 @@ class FixedTicket(StepCallback):
     def attached(self, iterations) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             for kernel, mask in self._masks:
-                projection = _KeepZero(kernel, mask, self._model.optimizer)
+                projection = KeepZero(kernel, mask, self._model.optimizer)
                 stack.enter_context(constrained(kernel, projection))
             yield
 
 
-class _KeepZero:
+class KeepZero:
+    """A constraint that sets what a mask removes to zero, in moving averages too.
+
+    Args:
+        kernel: the variable that it constrains.
+        mask: True where a weight is kept; a boolean tensor, or a variable, which counts
+            as it is at the end of a step.
+        optimizer: the one that updates the kernel.
+    """
+
     def __init__(self, kernel, mask, optimizer):
         self.kernel = kernel
         self.mask = mask
@@ -65,5 +74,9 @@ class _KeepZero:
         if self.optimizer.use_ema:
             place = self.optimizer._get_variable_index(self.kernel)
             average = self.optimizer._model_variables_moving_average[place]
-            average.assign(ops.where(self.mask, average, 0.0))
-        return ops.where(self.mask, value, 0.0)
+            average.assign(self._masked(average))
+        return self._masked(value)
+
+    def _masked(self, value):
+        mask, value = ops.convert_to_tensor(self.mask), ops.convert_to_tensor(value)
+        return ops.where(mask, value, 0.0)

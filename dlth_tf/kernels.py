@@ -10,17 +10,20 @@ from collections.abc import Iterator
 
 import keras
 
+_TRANSPOSED = (
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+)
+_DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
 _ONE_KERNEL = (
     keras.layers.Dense,
     keras.layers.EinsumDense,
     keras.layers.Conv1D,
     keras.layers.Conv2D,
     keras.layers.Conv3D,
-    keras.layers.Conv1DTranspose,
-    keras.layers.Conv2DTranspose,
-    keras.layers.Conv3DTranspose,
-    keras.layers.DepthwiseConv1D,
-    keras.layers.DepthwiseConv2D,
+    *_TRANSPOSED,
+    *_DEPTHWISE,
 )
 _TWO_KERNELS = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
 
@@ -30,8 +33,10 @@ def maskable_kernels(model: keras.Model) -> dict[str, keras.Variable]:
 
     Biases and normalisation parameters are never masked. The name is the path of layer
     names from the model down (`"encoder/conv2d_1"`); automatic names are numbered anew
-    within each parent, so that they depend on the architecture alone. A separable
-    convolution has two kernels, `".../depthwise_kernel"` and `".../pointwise_kernel"`.
+    within each parent, so that they depend on the architecture alone. (So is a given
+    name that looks automatic, as `Dense(name="dense_7")`: a saved model has no other.)
+    A separable convolution has two kernels, `".../depthwise_kernel"` and
+    `".../pointwise_kernel"`.
 
     Args:
         model: a built model: Sequential, functional or subclassed, nested at will.
@@ -49,13 +54,7 @@ def maskable_kernels(model: keras.Model) -> dict[str, keras.Variable]:
     >>> list(maskable_kernels(model))
     ['dense']
     """
-    kernels: dict[str, keras.Variable] = {}
-    seen: set[int] = set()
-    for path, layer in walk_layers(model):
-        for name, kernel in _own_kernels(path, layer):
-            if id(kernel) not in seen:
-                seen.add(id(kernel))
-                kernels[name] = kernel
+    kernels = {name: kernel for name, kernel, _ in _distinct_kernels(model)}
     if not kernels:
         raise ValueError(
             f"Model '{model.name}' has no Dense or Conv kernel that could be masked. "
@@ -64,16 +63,44 @@ def maskable_kernels(model: keras.Model) -> dict[str, keras.Variable]:
     return kernels
 
 
+def kernel_shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
+    """The shapes of a model's maskable kernels by stable name."""
+    return {name: tuple(kernel.shape) for name, kernel in maskable_kernels(model).items()}
+
+
+def input_axes(model: keras.Model) -> dict[str, int | None]:
+    """The axis of each maskable kernel along which its inputs lie.
+
+    It is the one that the layer's matrix product sums over: of a dense kernel [in, out]
+    axis 0, of a convolution [height, width, in, out] axis 2. A depthwise convolution sums
+    over no channels: None.
+    """
+    return {name: axis for name, _, axis in _distinct_kernels(model)}
+
+
+def _distinct_kernels(model) -> Iterator[tuple[str, keras.Variable, int | None]]:
+    """Name, kernel and input axis, a kernel that layers share only once."""
+    seen: set[int] = set()
+    for path, layer in walk_layers(model):
+        for name, attribute in _own_kernels(path, layer):
+            kernel = _kernel(layer, attribute, path)
+            if id(kernel) not in seen:
+                seen.add(id(kernel))
+                yield name, kernel, _input_axis(layer, attribute, len(kernel.shape))
+
+
 def walk_layers(parent, path: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
     """Every layer below a model or layer, with its stable path, parents first."""
-    taken: dict[str, int] = {}
+    taken: set[str] = set()
     for layer in parent._layers:
-        name = _name_without_counter(layer)
-        count = taken.get(name, 0)
-        taken[name] = count + 1
-        here = path + (f"{name}_{count}" if count else name)
-        yield here, layer
-        yield from walk_layers(layer, here + "/")
+        own_name = name = _name_without_counter(layer)
+        count = 0
+        while name in taken:
+            count += 1
+            name = f"{own_name}_{count}"
+        taken.add(name)
+        yield path + name, layer
+        yield from walk_layers(layer, f"{path}{name}/")
 
 
 def _name_without_counter(layer) -> str:
@@ -82,12 +109,23 @@ def _name_without_counter(layer) -> str:
     return re.sub(rf"^{re.escape(automatic)}_\d+$", automatic, layer.name)
 
 
-def _own_kernels(path: str, layer) -> Iterator[tuple[str, keras.Variable]]:
+def _own_kernels(path: str, layer) -> Iterator[tuple[str, str]]:
     if isinstance(layer, _ONE_KERNEL):
-        yield path, _kernel(layer, "kernel", path)
+        yield path, "kernel"
     elif isinstance(layer, _TWO_KERNELS):
         for attribute in ("depthwise_kernel", "pointwise_kernel"):
-            yield f"{path}/{attribute}", _kernel(layer, attribute, path)
+            yield f"{path}/{attribute}", attribute
+
+
+def _input_axis(layer, attribute: str, rank: int) -> int | None:
+    if isinstance(layer, _DEPTHWISE) or attribute == "depthwise_kernel":
+        return None
+    if isinstance(layer, _TRANSPOSED):
+        return rank - 1
+    if isinstance(layer, keras.layers.EinsumDense):
+        _, kernel, outputs = re.split(",|->", layer.equation)
+        return max(i for i, label in enumerate(kernel) if label not in outputs)
+    return rank - 2
 
 
 def _kernel(layer, attribute: str, path: str) -> keras.Variable:

@@ -5,6 +5,8 @@ machine.
 """
 
 import math
+from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 
@@ -12,56 +14,100 @@ _CHUNK = 1 << 20
 _KEY_BITS = 16
 
 
-def removed_count(size: int, sparsity: float) -> int:
-    """How many of `size` weights are removed: min(ceil(sparsity * size), size - 1).
+def removed_count(size: int, sparsity: float | Fraction, kernels: int = 1) -> int:
+    """How many of `size` weights are removed: min(ceil(sparsity * size), size - kernels).
 
     A kernel never loses all its weights.
+
+    Args:
+        size: weights of the kernel, or of several together.
+        sparsity: fraction removed, in [0, 1).
+        kernels: how many kernels these weights are of.
 
     Raises:
         ValueError: `sparsity` is outside [0, 1).
     """
     if not 0.0 <= sparsity < 1.0:
         raise ValueError(f"`sparsity` must be in [0, 1). Received: {sparsity}")
-    return max(0, min(math.ceil(sparsity * size), size - 1))
+    return max(0, min(math.ceil(sparsity * size), size - kernels))
 
 
-def random_mask(
-    shape: tuple[int, ...],
-    sparsity: float,
+def random_masks(
+    shapes: Sequence[tuple[int, ...]],
+    sparsity: float | Fraction,
     seed: np.random.SeedSequence,
-    within: np.ndarray | None = None,
-) -> np.ndarray:
-    """Draws a mask uniformly from all masks with exactly the count removed.
+    within: Sequence[np.ndarray] | None = None,
+) -> list[np.ndarray]:
+    """Draws masks uniformly from all that remove exactly the count, taken together.
 
-    The same seed means the same mask on every machine.
+    The same seed means the same masks on every machine. Of several kernels one that
+    would lose all its weights gets one back, at the cost of another kernel.
 
     Args:
-        shape: shape of the kernel.
-        sparsity: fraction removed, in [0, 1).
+        shapes: shapes of the kernels.
+        sparsity: fraction of their weights that is removed, in [0, 1).
         seed: where the random bits come from.
-        within: an earlier mask. What it removes is removed here too, the rest is drawn
-            from what it keeps.
+        within: earlier masks. What they remove is removed here too, the rest is drawn
+            from what they keep.
 
     Returns:
-        Boolean array of `shape`, True where a weight is kept.
+        For each kernel a boolean array of its shape, True where a weight is kept.
 
     Raises:
         ValueError: `within` removes more than `sparsity` asks for.
     """
-    size = math.prod(shape)
-    remove = removed_count(size, sparsity)
-    if within is None:
-        return _without(size, remove, seed).reshape(shape)
-    survivors = np.flatnonzero(within)
-    further = remove - (size - survivors.size)
-    if further < 0:
+    sizes = [math.prod(shape) for shape in shapes]
+    remove = removed_count(sum(sizes), sparsity, len(sizes))
+    candidates = sizes
+    if within is not None:
+        candidates = [np.count_nonzero(mask) for mask in within]
+    removed_before = sum(sizes) - sum(candidates)
+    if remove < removed_before:
         raise ValueError(
-            f"`within` must remove no more than sparsity {sparsity} does: {remove} of "
-            f"{size} weights. Received: a mask that removes {size - survivors.size}"
+            f"`within` must remove no more than sparsity {float(sparsity)} does: "
+            f"{remove} of {sum(sizes)} weights. Received: a mask that removes "
+            f"{removed_before}"
         )
-    mask = np.zeros(size, np.bool_)
-    mask[survivors] = _without(survivors.size, further, seed)
-    return mask.reshape(shape)
+    kept = _without(sum(candidates), remove - removed_before, seed)
+    _leave_none_empty(kept, candidates, seed)
+    parts = np.split(kept, np.cumsum(candidates)[:-1])
+    if within is None:
+        return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+    masks = [np.zeros(shape, np.bool_) for shape in shapes]
+    for mask, earlier, part in zip(masks, within, parts, strict=True):
+        mask[earlier] = part
+    return masks
+
+
+def highest_masks(
+    scores: Sequence[np.ndarray], sparsity: float | Fraction
+) -> list[np.ndarray]:
+    """Removes the weights of the lowest scores, from several kernels taken together.
+
+    The highest score of each kernel stays. Among equal scores those that come first, in
+    the order of the kernels and in memory order, are removed first, so that the count is
+    exact also where many are equal.
+
+    Args:
+        scores: of each kernel, in its shape; no NaN.
+        sparsity: fraction of all these weights that is removed, in [0, 1).
+
+    Returns:
+        For each kernel a boolean array of its shape, True where a weight is kept.
+    """
+    ends = np.cumsum([part.size for part in scores])
+    flat = np.concatenate([part.ravel() for part in scores])
+    remove = removed_count(flat.size, sparsity, len(scores))
+    mask = np.ones(flat.size, np.bool_)
+    if remove:
+        for part in np.split(flat, ends[:-1]):
+            part[part.size - 1 - np.argmax(part[::-1])] = np.inf
+        threshold = np.partition(flat, remove - 1)[remove - 1]
+        np.greater_equal(flat, threshold, out=mask)
+        still_to_remove = remove - int(flat.size - np.count_nonzero(mask))
+        mask[np.flatnonzero(flat == threshold)[:still_to_remove]] = False
+    masks = np.split(mask, ends[:-1])
+    return [part.reshape(of.shape) for part, of in zip(masks, scores, strict=True)]
 
 
 def _without(size: int, remove: int, seed: np.random.SeedSequence) -> np.ndarray:
@@ -85,8 +131,7 @@ def _without(size: int, remove: int, seed: np.random.SeedSequence) -> np.ndarray
         np.greater_equal(keys, last_key, out=mask[start : start + keys.size])
         ties.append(start + np.flatnonzero(keys == last_key))
     tied = np.concatenate(ties)
-    tie_seed = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, 0))
-    further_bits = np.random.PCG64(tie_seed).random_raw(tied.size)
+    further_bits = np.random.PCG64(_child(seed, 0)).random_raw(tied.size)
     order = np.argsort(further_bits, kind="stable")
     mask[tied[order[:still_to_remove]]] = False
     return mask
@@ -100,30 +145,25 @@ def _key_chunks(size: int, seed: np.random.SeedSequence):
         yield start, words.view("<u2")[:count]
 
 
-def magnitude_mask(weights: np.ndarray, sparsity: float) -> np.ndarray:
-    """Removes the smallest magnitudes of one kernel.
+def _leave_none_empty(
+    kept: np.ndarray, sizes: Sequence[int], seed: np.random.SeedSequence
+) -> None:
+    """Gives each part that kept nothing a random place back, taken from the others."""
+    starts = np.cumsum([0, *sizes[:-1]])
+    parts = np.split(kept, starts[1:])
+    empty = [part for part in parts if not part.any()]
+    if not empty:
+        return
+    bits = np.random.PCG64(_child(seed, 1))
+    for part in empty:
+        part[bits.random_raw() % part.size] = True
+    spare = []
+    for start, part in zip(starts, parts, strict=True):
+        places = start + np.flatnonzero(part)
+        spare.append(np.delete(places, bits.random_raw() % places.size))
+    spare = np.concatenate(spare)
+    kept[spare[~_without(spare.size, len(empty), _child(seed, 2))]] = False
 
-    Among equal magnitudes those that come first in memory order are removed first, so
-    that the count is exact also where many weights are zero.
 
-    Args:
-        weights: the kernel, any shape.
-        sparsity: fraction removed, in [0, 1).
-
-    Returns:
-        Boolean array of the same shape, True where a weight is kept.
-
-    Raises:
-        ValueError: a weight is not a number.
-    """
-    magnitudes = np.abs(np.asarray(weights)).ravel()
-    if np.isnan(magnitudes).any():
-        raise ValueError("`weights` must be numbers. Received: an array with NaN.")
-    remove = removed_count(magnitudes.size, sparsity)
-    if remove == 0:
-        return np.ones(np.shape(weights), np.bool_)
-    threshold = np.partition(magnitudes, remove - 1)[remove - 1]
-    mask = magnitudes >= threshold
-    still_to_remove = remove - int(magnitudes.size - np.count_nonzero(mask))
-    mask[np.flatnonzero(magnitudes == threshold)[:still_to_remove]] = False
-    return mask.reshape(np.shape(weights))
+def _child(seed: np.random.SeedSequence, number: int) -> np.random.SeedSequence:
+    return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, number))

@@ -1,18 +1,21 @@
 """Tickets: which weights of a network stay."""
 
 import dataclasses
-import json
 import os
-import zipfile
 from collections.abc import Mapping
 
 import keras
 import numpy as np
 
-from dlth_tf.files import atomic_write
-from dlth_tf.kernels import maskable_kernels
-from dlth_tf.masks import magnitude_mask, random_mask
-from dlth_tf.sparsity import Sparsity, sparsity_per_kernel
+from dlth_tf import compact_file
+from dlth_tf.kernels import kernel_shapes, maskable_kernels
+from dlth_tf.mask_file import LARGEST_TICKET, load_masks
+from dlth_tf.sparsity import Sparsity, sparsity_pools
+from dlth_tf.units import unit_named
+from dlth_tf.variables import maskable_variables
+
+FILTER_COMPANIONS = ("bias", "gamma", "beta", "moving_mean")
+"""The variables beside kernels that a ticket of whole filters masks."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,33 +28,44 @@ class Ticket:
 
     Attributes:
         masks: kernel name (see `dlth_tf.maskable_kernels`) to boolean array of the
-            kernel's shape, True where the weight is kept.
+            kernel's shape, True where the weight is kept. A ticket of whole filters has
+            further masks, for the biases and the normalisation parameters that go with
+            a filter, named `"stage1_bn/gamma"`.
     """
 
     masks: Mapping[str, np.ndarray]
 
     @property
     def sparsity(self) -> float:
-        """Fraction of all maskable weights that are removed."""
-        size = sum(mask.size for mask in self.masks.values())
-        return 1.0 - sum(np.count_nonzero(m) for m in self.masks.values()) / size
+        """Fraction of the kernels' weights, taken together, that is removed."""
+        kernels = self._kernel_masks().values()
+        size = sum(mask.size for mask in kernels)
+        return 1.0 - sum(np.count_nonzero(mask) for mask in kernels) / size
 
     def sparsity_per_kernel(self) -> dict[str, float]:
         """Fraction removed, kernel by kernel."""
         return {
             name: 1.0 - np.count_nonzero(mask) / mask.size
+            for name, mask in self._kernel_masks().items()
+        }
+
+    def _kernel_masks(self) -> dict[str, np.ndarray]:
+        return {
+            name: mask
             for name, mask in self.masks.items()
+            if mask.ndim > 1 or name.rpartition("/")[2] not in FILTER_COMPANIONS
         }
 
     def pairs(self, model: keras.Model) -> list[tuple[str, keras.Variable, np.ndarray]]:
-        """Name, kernel and mask for each kernel of a model that this ticket fits.
+        """Name, variable and mask for each mask, of a model that this ticket fits.
 
         Raises:
             ValueError: the ticket does not fit, naming the first kernel that differs.
         """
         kernels = maskable_kernels(model)
+        variables = maskable_variables(model)
         for name in [*self.masks, *kernels]:
-            if name not in kernels:
+            if name not in variables:
                 raise ValueError(
                     f"The ticket does not fit model '{model.name}': it has a mask for "
                     f"kernel '{name}', which the model lacks. The model's kernels: "
@@ -63,13 +77,13 @@ class Ticket:
                     f"kernel '{name}' of shape {tuple(kernels[name].shape)}. "
                     f"The ticket's kernels: {', '.join(self.masks)}"
                 )
-            if self.masks[name].shape != tuple(kernels[name].shape):
+            if self.masks[name].shape != tuple(variables[name].shape):
                 raise ValueError(
                     f"The ticket does not fit model '{model.name}': kernel '{name}' "
-                    f"has shape {tuple(kernels[name].shape)}, its mask "
+                    f"has shape {tuple(variables[name].shape)}, its mask "
                     f"{self.masks[name].shape}."
                 )
-        return [(name, kernels[name], mask) for name, mask in self.masks.items()]
+        return [(name, variables[name], mask) for name, mask in self.masks.items()]
 
     def apply(self, model: keras.Model) -> None:
         """Sets the removed weights of a model to zero, once.
@@ -80,41 +94,41 @@ class Ticket:
             ValueError: the ticket does not fit the model.
         """
         for _, kernel, mask in self.pairs(model):
-            kernel.assign(keras.ops.where(mask, kernel, 0.0))
+            weights = keras.ops.convert_to_tensor(kernel)
+            kernel.assign(keras.ops.where(mask, weights, 0.0))
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes the ticket to one `.npz` file, eight weights to the byte.
+        """Writes the ticket to one small file, whatever its extension.
 
-        The file appears whole or not at all. `Ticket.load` reads it back.
+        A mask takes little more than its entropy (see `docs/ticket_format.md`). The
+        file appears whole or not at all. `Ticket.load` reads it back.
         """
-        shapes = {name: mask.shape for name, mask in self.masks.items()}
-        arrays = {f"mask/{n}": np.packbits(m) for n, m in self.masks.items()}
-        with atomic_write(path) as file:
-            np.savez_compressed(file, shapes=json.dumps(shapes), **arrays)
+        compact_file.write(path, self.masks)
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "Ticket":
-        """Reads a ticket that `save` wrote.
+    def load(cls, path: str | os.PathLike, max_weights: int = LARGEST_TICKET) -> "Ticket":
+        """Reads a ticket that `save` or `dlth_tf.save` wrote.
+
+        Safe for files from strangers: nothing in them is executed, damage is found by
+        a checksum, and no memory is taken for more than the file can hold.
+
+        Args:
+            path: of the file.
+            max_weights: refuse a ticket of more weights than this; a mask takes a byte
+                of memory for each.
 
         Raises:
-            ValueError: the file is damaged or is not a ticket.
+            ValueError: the file is damaged, too large or not a ticket.
         """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                shapes = json.loads(str(file["shapes"]))
-                masks = {
-                    name: np.unpackbits(file[f"mask/{name}"], count=int(np.prod(shape)))
-                    .astype(np.bool_)
-                    .reshape(shape)
-                    for name, shape in shapes.items()
-                }
-        except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError) as error:
-            raise ValueError(f"'{path}' is not a readable ticket: {error}") from error
-        return cls(masks)
+        return cls(load_masks(path, max_weights))
 
 
 def random_ticket(
-    model: keras.Model, sparsity: Sparsity, seed: int, within: Ticket | None = None
+    model: keras.Model,
+    sparsity: Sparsity,
+    seed: int,
+    within: Ticket | None = None,
+    unit: str = "weight",
 ) -> Ticket:
     """Draws a ticket uniformly at random, kernel by kernel.
 
@@ -124,13 +138,19 @@ def random_ticket(
 
     Args:
         model: a built model; its weights do not matter.
-        sparsity: fraction removed, or fractions by kernel name pattern.
+        sparsity: fraction removed; or fractions by kernel name pattern; or how the
+            sparsity is shared out: `Uniform`, `ErdosRenyi`, `ErdosRenyiKernel`,
+            `Global`, `PerLayer`, `PerStage`.
         seed: a non-negative integer.
         within: an earlier ticket of the model; what it removes stays removed, and the
             rest is drawn from what it keeps (nested tickets of growing sparsity).
+        unit: what is removed as a whole: `"weight"`; or N:M such as `"2:4"`, where of
+            every 4 consecutive weights along a kernel's input axis 2 are kept; its
+            sparsity is 1 - N/M; or `"filter"`, see `dlth_tf.channel_groups`.
 
     Raises:
-        ValueError: a sparsity outside [0, 1) or below that of `within`, a pattern that matches no kernel, or a
+        ValueError: a sparsity outside [0, 1) or below that of `within`, a pattern that
+            matches no kernel, a distribution or a unit that does not fit the model, or a
             model without maskable kernels.
 
     Example:
@@ -140,31 +160,23 @@ def random_ticket(
 
     Source: Bai et al., "Dual Lottery Ticket Hypothesis", ICLR 2022, section 3.2.
     """
-    kernels = maskable_kernels(model)
-    sparsities = sparsity_per_kernel(list(kernels), sparsity)
-    earlier = {} if within is None else {n: m for n, _, m in within.pairs(model)}
-    masks = {}
-    for place, (name, kernel) in enumerate(kernels.items()):
-        nested_in = earlier.get(name)
-        # A nested draw must not repeat the bits of the draw that it refines.
-        removed = 0 if nested_in is None else nested_in.size - np.count_nonzero(nested_in)
-        spawn_key = (place, int(removed)) if removed else (place,)
-        masks[name] = random_mask(
-            tuple(kernel.shape),
-            sparsities[name],
-            np.random.SeedSequence(seed, spawn_key=spawn_key),
-            nested_in,
-        )
-    return Ticket(masks)
+    shapes = kernel_shapes(model)
+    pools = sparsity_pools(shapes, sparsity)
+    earlier = None if within is None else {n: m for n, _, m in within.pairs(model)}
+    masks = unit_named(unit).random_masks(model, pools, seed, earlier)
+    return Ticket({name: masks[name] for name in [*shapes, *masks]})
 
 
-def magnitude_ticket(model: keras.Model, sparsity: Sparsity) -> Ticket:
+def magnitude_ticket(
+    model: keras.Model, sparsity: Sparsity, unit: str = "weight"
+) -> Ticket:
     """Removes the smallest magnitudes of each kernel of a trained model.
 
     Args:
         model: the trained model.
-        sparsity: fraction removed, or fractions by kernel name pattern; counted per
-            kernel as in `random_ticket`.
+        sparsity: as for `random_ticket`, and counted as there. With `Global` there is
+            one threshold for the magnitudes of all kernels.
+        unit: what is removed as a whole, as for `random_ticket`.
 
     Raises:
         ValueError: as for `random_ticket`, or a kernel holds NaN.
@@ -178,11 +190,42 @@ def magnitude_ticket(model: keras.Model, sparsity: Sparsity) -> Ticket:
 
     Source: Han et al., "Learning both Weights and Connections", NeurIPS 2015.
     """
-    kernels = maskable_kernels(model)
-    sparsities = sparsity_per_kernel(list(kernels), sparsity)
-    return Ticket(
-        {
-            name: magnitude_mask(keras.ops.convert_to_numpy(kernel), sparsities[name])
-            for name, kernel in kernels.items()
-        }
-    )
+    scores = {
+        name: np.abs(keras.ops.convert_to_numpy(kernel))
+        for name, kernel in maskable_kernels(model).items()
+    }
+    return highest_ticket(model, sparsity, scores, unit)
+
+
+def highest_ticket(
+    model: keras.Model,
+    sparsity: Sparsity,
+    scores: Mapping[str, np.ndarray],
+    unit: str = "weight",
+) -> Ticket:
+    """Keeps the weights of the highest scores: what all pruning by a score has in common.
+
+    Among equal scores those that come first in memory order are removed first.
+
+    Args:
+        model: a built model.
+        sparsity: as for `random_ticket`, and counted as there.
+        scores: for each kernel an array of its shape.
+        unit: what is removed as a whole, as for `random_ticket`.
+
+    Raises:
+        ValueError: as for `random_ticket`, or a score is NaN.
+
+    Example: a criterion of one's own, here magnitudes relative to the kernel's largest.
+
+    >>> kernels = {n: np.abs(k) for n, k in dlth.maskable_kernels(model).items()}
+    >>> scores = {name: kernel / kernel.max() for name, kernel in kernels.items()}
+    >>> ticket = dlth.highest_ticket(model, dlth.Global(0.9), scores)
+    """
+    for name, values in scores.items():
+        if np.isnan(values).any():
+            raise ValueError(f"Kernel '{name}' must have numbers as scores. It has NaN.")
+    shapes = kernel_shapes(model)
+    pools = sparsity_pools(shapes, sparsity)
+    masks = unit_named(unit).highest_masks(model, pools, scores)
+    return Ticket({name: masks[name] for name in [*shapes, *masks]})

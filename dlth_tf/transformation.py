@@ -22,7 +22,8 @@ class RandomSparseTransformation(StepCallback):
     While the dense network trains, a growing L2 penalty on exactly the weights about to
     be removed, lambda_t / 2 * ||(1 - m) * W||^2, pushes what they know into the weights
     that stay. Begin with a randomly initialised network, not a trained one; go on with
-    `FixedTicket`.
+    `FixedTicket`. The penalty acts through its gradient: the loss that `fit` reports
+    stays the data's.
 
     At the end of each epoch `logs` gains `penalty` (lambda), `kept_magnitude` and
     `removed_magnitude` (mean absolute values): the second goes to zero. With `hold`
@@ -104,7 +105,7 @@ class RandomSparseTransformation(StepCallback):
     def on_train_batch_end(self, batch, logs=None):
         if self.schedule.steps is None:
             return
-        # To ask the optimizer how far it is means to wait for the step: only near the end.
+        # Asking the optimizer how far it is means waiting for it: only near the end.
         self._steps_at_most += self._model.steps_per_execution
         if (
             self._steps_at_most >= self.schedule.steps

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from dlth_tf.kernels import walk_layers
+from dlth_tf.kernels import maskable_kernels, walk_layers
 
 
 def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
@@ -24,6 +24,14 @@ def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
                 name = f"{path}/{variable.name}".lstrip("/")
                 named[_unused(name, named)] = variable
     return named
+
+
+def maskable_variables(model: keras.Model) -> dict[str, keras.Variable]:
+    """What a ticket may have a mask for: kernels by their own names, then all others."""
+    kernels = maskable_kernels(model)
+    ids = {id(kernel) for kernel in kernels.values()}
+    others = {n: v for n, v in named_variables(model).items() if id(v) not in ids}
+    return others | kernels
 
 
 def _unused(name: str, taken: Mapping) -> str:
@@ -49,19 +57,28 @@ def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
         ValueError: the values do not fit, naming the first variable that differs; the
             model is then left as it was.
     """
+    check_fit(model, {name: np.shape(value) for name, value in weights.items()})
+    for name, variable in named_variables(model).items():
+        variable.assign(weights[name])
+
+
+def check_fit(model: keras.Model, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Makes sure that stored values of these shapes fit a model.
+
+    Raises:
+        ValueError: they do not, naming the first variable that differs.
+    """
     variables = named_variables(model)
-    for name in [*variables, *weights]:
-        if name not in weights or name not in variables:
+    for name in [*variables, *shapes]:
+        if name not in shapes or name not in variables:
             holder = "model" if name in variables else "stored weights"
             raise ValueError(
                 f"The stored weights do not fit model '{model.name}': only the {holder} "
                 f"has a variable '{name}'."
             )
-        expected, received = tuple(variables[name].shape), np.shape(weights[name])
+        expected, received = tuple(variables[name].shape), shapes[name]
         if expected != received:
             raise ValueError(
                 f"The stored weights do not fit model '{model.name}': variable '{name}' "
                 f"has shape {expected}, the stored one {received}."
             )
-    for name, variable in variables.items():
-        variable.assign(weights[name])

@@ -12,7 +12,8 @@ class CoupledL2(StepCallback):
 
     This is `torch.optim.SGD(weight_decay=l2)`, which the paper's recipes mean. The
     `weight_decay` of Keras's optimizers is decoupled, another algorithm; the layers'
-    `keras.regularizers.L2(l2 / 2)` would do the same for the variables that have one.
+    `keras.regularizers.L2(l2 / 2)` would do the same for the variables that have one. It
+    acts through its gradient: the loss that `fit` reports stays the data's.
 
     Args:
         l2: the coefficient, for instance 5e-4.

@@ -53,6 +53,18 @@ def as_schedule(schedule, pattern: str = "*"):
     )
 
 
+def gradual_schedule(final_sparsity: float, end_step: int, every: int):
+    """TFMOT's schedule from dense to a sparsity, fast at first (to the third power).
+
+    Args:
+        final_sparsity: reached at `end_step`, in [0, 1).
+        end_step: a multiple of `every`; steps count from 1.
+        every: steps from one mask update to the next.
+    """
+    schedules = _module("pruning_schedule")
+    return schedules.PolynomialDecay(0.0, final_sparsity, 0, end_step, frequency=every)
+
+
 def _module(name: str):
     """A module of TFMOT's pruning, imported so that nothing else changes by it.
 

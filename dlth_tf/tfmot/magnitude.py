@@ -5,7 +5,7 @@ from typing import Literal
 import keras
 import numpy as np
 
-from dlth_tf.kernels import maskable_kernels
+from dlth_tf.kernels import kernel_shapes, maskable_kernels
 from dlth_tf.masks import removed_count
 from dlth_tf.sparsity import Sparsity, sparsity_per_kernel
 from dlth_tf.tfmot.engine import as_schedule, pruning_engine
@@ -35,14 +35,16 @@ def magnitude_ticket(
 
     Args:
         model: the trained model.
-        sparsity: fraction removed, or fractions by kernel name pattern.
+        sparsity: fraction removed, fractions by kernel name pattern, or a distribution
+            that gives each kernel its own.
         counting: how many a sparsity removes, `"reference"` or `"tfmot"`.
 
     Raises:
         ImportError: TFMOT or `tf_keras` is not installed.
         RuntimeError: Keras runs on another backend than TensorFlow.
-        ValueError: a sparsity outside [0, 1), a pattern that matches no kernel, an
-            unknown counting, or a kernel that holds NaN.
+        ValueError: a sparsity outside [0, 1), a pattern that matches no kernel, a
+            distribution in which kernels compete, an unknown counting, or a kernel that
+            holds NaN.
 
     Example:
 
@@ -56,7 +58,7 @@ def magnitude_ticket(
             f"`counting` must be one of {', '.join(_COUNTINGS)}. Received: {counting!r}"
         )
     kernels = maskable_kernels(model)
-    sparsities = sparsity_per_kernel(list(kernels), sparsity)
+    sparsities = sparsity_per_kernel(kernel_shapes(model), sparsity)
     make_mask = _reference_mask if counting == "reference" else _engine_mask
     masks = {}
     for name, kernel in kernels.items():
@@ -102,6 +104,6 @@ def _engine_mask(weights: np.ndarray, sparsity: float) -> np.ndarray:
     threshold = tf.Variable(tf.zeros([], mask.dtype), trainable=False)
     variables = [(tf.constant(weights), mask, threshold)]
     first_step = tf.constant(1, tf.int64)
-    engine = pruning_engine(variables, as_schedule(sparsity), lambda: first_step)
+    engine = pruning_engine(variables, as_schedule(float(sparsity)), lambda: first_step)
     engine.conditional_mask_update()
     return mask.numpy().astype(np.bool_)

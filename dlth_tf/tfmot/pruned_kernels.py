@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from dlth_tf.attachment import constrained
-from dlth_tf.fixed_ticket import _KeepZero
+from dlth_tf.fixed_ticket import KeepZero
 from dlth_tf.tfmot.engine import pruning_engine
 
 _log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class PrunedKernels:
             for kernel, mask, attempt in zip(
                 self._kernels.values(), self._masks, self._attempts, strict=True
             ):
-                keep_zero = _KeepZero(kernel, tf.cast(mask, tf.bool), optimizer)
+                keep_zero = KeepZero(kernel, tf.cast(mask, tf.bool), optimizer)
                 removal = _Removal(keep_zero, attempt, due_next)
                 stack.enter_context(constrained(kernel, removal))
             yield
@@ -74,6 +74,17 @@ class PrunedKernels:
     def remove_zeros(self) -> None:
         for kernel, mask in zip(self._kernels.values(), self._masks, strict=True):
             mask.assign(tf.cast(kernel.value != 0, mask.dtype))
+
+    @property
+    def updated_at(self) -> int:
+        """The step before which masks were updated last."""
+        return int(self._updated_at)
+
+    def restore(self, masks: Mapping[str, np.ndarray], updated_at: int) -> None:
+        """Takes up the masks that a training had reached."""
+        for name, mask in zip(self._kernels, self._masks, strict=True):
+            mask.assign(masks[name].astype(mask.dtype.as_numpy_dtype))
+        self._updated_at.assign(updated_at)
 
     def kept(self) -> dict[str, np.ndarray]:
         masks = [mask.numpy().astype(np.bool_) for mask in self._masks]

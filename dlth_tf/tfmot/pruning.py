@@ -10,7 +10,10 @@ import numpy as np
 from keras import ops
 
 from dlth_tf.attachment import StepCallback
+from dlth_tf.callback_state import progress_state, ticket_in
 from dlth_tf.kernels import maskable_kernels
+from dlth_tf.replicas import refuse_replicas
+from dlth_tf.sparsity import matching
 from dlth_tf.tfmot.engine import as_schedule
 from dlth_tf.ticket import Ticket
 
@@ -90,6 +93,7 @@ class MagnitudePruning(StepCallback):
             )
         self.initial_step = initial_step
         self._groups: list[PrunedKernels] | None = None
+        self._restored: dict[str, np.ndarray] | None = None
 
     @property
     def ticket(self) -> Ticket:
@@ -98,6 +102,8 @@ class MagnitudePruning(StepCallback):
         Raises:
             ValueError: `fit` was not called yet.
         """
+        if self._restored is not None:
+            return ticket_in(self._restored)
         if self._groups is None:
             raise ValueError(
                 "`MagnitudePruning.ticket` is there once `fit` has begun. Give the "
@@ -116,7 +122,7 @@ class MagnitudePruning(StepCallback):
     def set_model(self, model: keras.Model) -> None:
         from dlth_tf.tfmot.pruned_kernels import PrunedKernels
 
-        _refuse_replicas(model)
+        refuse_replicas(self, model)
         kernels = maskable_kernels(model)
         followers = _kernels_by_schedule(kernels, self.schedules)
         super().set_model(model)
@@ -125,14 +131,22 @@ class MagnitudePruning(StepCallback):
         self._groups = [
             PrunedKernels(schedule, followed) for schedule, followed in followers
         ]
-        self._at_start = True
+        self._take_up()
+
+    def _take_up(self) -> None:
+        self._guess_masks = self._restored is None
+        if self._restored is not None:
+            masks = self.ticket.masks
+            for group, at in zip(self._groups, self._restored["updated_at"], strict=True):
+                group.restore(masks, int(at))
+            self._restored = None
 
     def on_epoch_begin(self, epoch, logs=None):
         # Not in on_train_begin, where BackupAndRestore may have its turn after us.
-        if self._at_start and self.step > 0:
+        if self._guess_masks and self.step > 0:
             for group in self._groups:
                 group.remove_zeros()
-        self._at_start = False
+        self._guess_masks = False
 
     @contextlib.contextmanager
     def attached(self, iterations) -> Iterator[None]:
@@ -148,6 +162,19 @@ class MagnitudePruning(StepCallback):
         if logs is not None:
             logs["sparsity"] = self.ticket.sparsity
 
+    def get_state(self) -> dict[str, np.ndarray]:
+        """What a checkpoint made after an epoch must keep so that pruning can go on."""
+        updates = [group.updated_at for group in self._groups]
+        return {
+            "updated_at": np.array(updates),
+            **progress_state(self.ticket, self.step),
+        }
+
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        """Takes up what `get_state` gave; before `fit`."""
+        self.initial_step = int(state["step"])
+        self._restored = state
+
     def on_train_end(self, logs=None):
         super().on_train_end(logs)
         reached = self.ticket.sparsity_per_kernel()
@@ -155,27 +182,10 @@ class MagnitudePruning(StepCallback):
             group.warn_if_unfinished(reached, self.step)
 
 
-def _refuse_replicas(model) -> None:
-    strategy = model.distribute_strategy
-    if strategy.num_replicas_in_sync > 1:
-        raise ValueError(
-            "`MagnitudePruning` trains on one device. Received: a model under "
-            f"{type(strategy).__name__} with {strategy.num_replicas_in_sync} replicas. "
-            "Prune on one, then train the ticket on several with `FixedTicket`."
-        )
-
-
 def _kernels_by_schedule(kernels, schedules) -> list[tuple[object, dict]]:
     """Each schedule with the kernels that follow it: those its pattern matches first."""
     followed = {pattern: {} for pattern in schedules}
-    for pattern in schedules:
-        if not any(fnmatchcase(name, pattern) for name in kernels):
-            raise ValueError(
-                f"The layer pattern '{pattern}' matches no kernel. "
-                f"Kernels: {', '.join(kernels)}"
-            )
-    for name, kernel in kernels.items():
-        first = next((p for p in schedules if fnmatchcase(name, p)), None)
-        if first is not None:
-            followed[first][name] = kernel
+    for name, kernel in matching(kernels, schedules).items():
+        first = next(p for p in schedules if fnmatchcase(name, p))
+        followed[first][name] = kernel
     return [(schedules[pattern], some) for pattern, some in followed.items()]

@@ -1,0 +1,134 @@
+"""Groups of channels that are coupled alike: what whole-filter tickets choose from."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+
+import keras
+
+from dlth_tf.channels.analysis import Analysis
+from dlth_tf.kernels import maskable_kernels
+from dlth_tf.variables import maskable_variables
+
+_NOT_REACHED = "the model's graph does not pass through it"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ChannelGroup:
+    """Channels of the same layers, any of which can be removed from all of them at once.
+
+    Attributes:
+        kernels: names of the kernels whose filters are coupled, in the model's order.
+        channels: per channel, variable name to the positions that hold it: filters of
+            these kernels, and the elements of biases and normalisation parameters that
+            must be zero as well for the removed channel to be zero.
+    """
+
+    kernels: tuple[str, ...]
+    channels: tuple[Mapping[str, tuple[int, ...]], ...]
+
+    def __len__(self) -> int:
+        return len(self.channels)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ChannelGroups:
+    """The groups of coupled channels of a model.
+
+    Attributes:
+        groups: in the order of the model's kernels.
+        whole: kernel name to the reason why none of its filters can be removed.
+        axes: variable name to the axis on which the positions in the groups lie.
+    """
+
+    groups: tuple[ChannelGroup, ...]
+    whole: Mapping[str, str]
+    axes: Mapping[str, int]
+
+
+def channel_groups(model: keras.Model) -> ChannelGroups:
+    """Finds, from a model's graph, which filters can only be removed together.
+
+    Channels that are added to or multiplied with each other are coupled, and so is the
+    output of a depthwise convolution with its input; a residual network whose shortcuts
+    pad channels with zeros has groups that run through one, two or three of its stages.
+    Names play no part. Layers whose effect on channels is not known are left whole, with
+    what is coupled to them, and a reason is given.
+
+    Args:
+        model: a functional or Sequential model, nested at will.
+
+    Raises:
+        ValueError: the model has no graph (it is subclassed), or no kernels.
+
+    Example:
+
+    >>> groups = channel_groups(keras.applications.ResNet50(weights=None))
+    >>> [(len(group), group.kernels) for group in groups.groups][:1]
+    [(64, ('conv1_conv',))]
+    >>> groups.whole
+    {'predictions': "its channels are those of the model's output"}
+    """
+    analysis = Analysis(model)
+    kernels = maskable_kernels(model)
+    names = {id(variable): n for n, variable in maskable_variables(model).items()}
+    axes = {names[id(u.variable)]: u.axis for u in analysis.couplings.uses if u.masked}
+    places, reasons = removable_places(analysis, names)
+    groups = _coupled_alike(places.values(), list(kernels))
+    in_groups = {name for group in groups for name in group.kernels}
+    whole = {
+        name: reasons.get(name) or analysis.reason(kernel) or _NOT_REACHED
+        for name, kernel in kernels.items()
+        if name not in in_groups
+    }
+    return ChannelGroups(groups, whole, axes)
+
+
+def removable_places(
+    analysis: Analysis, names: Mapping[int, str]
+) -> tuple[dict[int, dict[str, list[int]]], dict[str, str]]:
+    """Where each channel lies that may be removed, and why the others may not.
+
+    Args:
+        analysis: of the model.
+        names: id of each variable to its name.
+
+    Returns:
+        By the channel's root, variable name to positions; and variable name to reason.
+    """
+    places: dict[int, dict[str, list[int]]] = {}
+    reasons: dict[str, str] = {}
+    couplings = analysis.couplings
+    roots = couplings.roots()
+    for use in couplings.uses:
+        if not use.masked:
+            continue
+        name = names[id(use.variable)]
+        for position, root in enumerate(roots[use.ids].tolist()):
+            reason = couplings.reason(root)
+            if reason is None:
+                places.setdefault(root, {}).setdefault(name, []).append(position)
+            else:
+                reasons.setdefault(name, reason)
+    return places, reasons
+
+
+def _coupled_alike(
+    channels: Iterable[dict], kernels: list[str]
+) -> tuple[ChannelGroup, ...]:
+    """Channels that have equally many filters of the same kernels form a group."""
+    order = {name: place for place, name in enumerate(kernels)}
+    grouped: dict[tuple, list] = {}
+    for places in channels:
+        filters = sorted(
+            (order[name], len(positions))
+            for name, positions in places.items()
+            if name in order
+        )
+        if filters:
+            grouped.setdefault(tuple(filters), []).append(
+                {name: tuple(positions) for name, positions in places.items()}
+            )
+    return tuple(
+        ChannelGroup(tuple(kernels[place] for place, _ in filters), tuple(of_group))
+        for filters, of_group in sorted(grouped.items())
+    )

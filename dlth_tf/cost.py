@@ -1,0 +1,190 @@
+"""Parameters and multiply-adds of a network, layer by layer, counted from its graph."""
+
+import dataclasses
+import math
+import re
+
+import keras
+import numpy as np
+from keras import layers, tree
+
+from dlth_tf.graph import functional_graph, require_graph, run_graph
+from dlth_tf.kernels import walk_layers
+from dlth_tf.ticket import Ticket
+
+_TRANSPOSED = (
+    layers.Conv1DTranspose,
+    layers.Conv2DTranspose,
+    layers.Conv3DTranspose,
+)
+_CONVOLUTIONS = (
+    layers.Conv1D,
+    layers.Conv2D,
+    layers.Conv3D,
+    layers.DepthwiseConv1D,
+    layers.DepthwiseConv2D,
+    layers.SeparableConv1D,
+    layers.SeparableConv2D,
+    *_TRANSPOSED,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerCost:
+    """What one layer costs for one example.
+
+    Attributes:
+        name: stable path of the layer.
+        type: its class.
+        output_shape: without the batch.
+        parameters: numbers in its variables, moving statistics included.
+        multiply_adds: of its kernels; half as many FLOPs as usually counted.
+        kept_parameters: parameters that a ticket's masks leave.
+        kept_multiply_adds: multiply-adds with weights that the masks leave.
+    """
+
+    name: str
+    type: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    multiply_adds: int
+    kept_parameters: int
+    kept_multiply_adds: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelCost:
+    """What a network costs for one example: its layers, and their sums."""
+
+    layers: tuple[LayerCost, ...]
+
+    @property
+    def parameters(self) -> int:
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def multiply_adds(self) -> int:
+        return sum(layer.multiply_adds for layer in self.layers)
+
+    @property
+    def kept_parameters(self) -> int:
+        return sum(layer.kept_parameters for layer in self.layers)
+
+    @property
+    def kept_multiply_adds(self) -> int:
+        return sum(layer.kept_multiply_adds for layer in self.layers)
+
+
+def layer_costs(model: keras.Model, ticket: Ticket | None = None) -> ModelCost:
+    """Counts a model's parameters and multiply-adds for one example, exactly.
+
+    Multiply-adds are those with the weights of convolutions and dense layers, at every
+    position of the output, padding included: a 3x3 convolution from c to d channels on a
+    h x w output takes 9 * c * d * h * w. Biases, normalisation, activations and pooling
+    multiply by no kernel and count as none. A layer that is used twice costs twice; its
+    parameters count once.
+
+    What the masks leave is what a machine that skips every zero would compute. How much
+    a ticket of whole filters saves on any machine: `layer_costs(dlth.shrink(...))`.
+
+    Args:
+        model: a functional or Sequential model whose inputs have fixed sizes, nested at
+            will. Layers inside layers of other kinds are counted as one, without
+            multiply-adds.
+        ticket: whose masks to count; None: everything is kept.
+
+    Raises:
+        ValueError: the model has no graph, a size is not fixed, or the ticket does not
+            fit.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    >>> layer_costs(model).multiply_adds
+    32
+    """
+    graph = require_graph(model)
+    masks = {} if ticket is None else {id(v): m for _, v, m in ticket.pairs(model)}
+    return _Count(model, masks).of(graph)
+
+
+class _Count:
+    def __init__(self, model, masks):
+        self._masks = masks
+        self._paths = {id(layer): path for path, layer in walk_layers(model)}
+        self._costs: dict[int, LayerCost] = {}
+        self._counted: set[int] = set()
+
+    def of(self, graph) -> ModelCost:
+        run_graph(graph, graph.inputs, self._visit)
+        return ModelCost(tuple(self._costs.values()))
+
+    def _visit(self, operation, args, kwargs, outputs):
+        graph = functional_graph(operation)
+        inputs = [x for x in tree.flatten([args, kwargs]) if hasattr(x, "shape")]
+        if graph is not None:
+            return run_graph(graph, inputs, self._visit)
+        if any(None in x.shape[1:] for x in outputs):
+            outputs = tree.flatten(operation.compute_output_spec(*args, **kwargs))
+        if isinstance(operation, layers.Layer):
+            self._add(operation, inputs, outputs[0])
+        return outputs
+
+    def _add(self, layer, inputs, output) -> None:
+        path = self._paths[id(layer)]
+        if None in output.shape[1:]:
+            raise ValueError(
+                f"The multiply-adds of layer '{path}' depend on the size of the input. "
+                f"Build the model for a fixed one. Received: output {output.shape}"
+            )
+        multiply_adds, kept_multiply_adds = self._multiply_adds(layer, inputs, output)
+        earlier = self._costs.get(id(layer))
+        if earlier is not None:
+            self._costs[id(layer)] = dataclasses.replace(
+                earlier,
+                multiply_adds=earlier.multiply_adds + multiply_adds,
+                kept_multiply_adds=earlier.kept_multiply_adds + kept_multiply_adds,
+            )
+            return
+        new = [v for v in layer.weights if id(v) not in self._counted]
+        self._counted.update(map(id, new))
+        self._costs[id(layer)] = LayerCost(
+            path,
+            type(layer).__name__,
+            tuple(output.shape[1:]),
+            sum(math.prod(variable.shape) for variable in new),
+            multiply_adds,
+            sum(self._kept(variable) for variable in new),
+            kept_multiply_adds,
+        )
+
+    def _multiply_adds(self, layer, inputs, output) -> tuple[int, int]:
+        positions = _positions(layer, inputs, output)
+        if not positions:
+            return 0, 0
+        kernels = [v for v in layer.weights if v is not getattr(layer, "bias", None)]
+        return (
+            positions * sum(math.prod(kernel.shape) for kernel in kernels),
+            positions * sum(self._kept(kernel) for kernel in kernels),
+        )
+
+    def _kept(self, variable) -> int:
+        mask = self._masks.get(id(variable))
+        return math.prod(variable.shape) if mask is None else int(np.count_nonzero(mask))
+
+
+def _positions(layer, inputs, output) -> int:
+    """How many times a layer multiplies by each weight of its kernels."""
+    if isinstance(layer, layers.Dense):
+        return math.prod(output.shape[1:-1])
+    if isinstance(layer, _CONVOLUTIONS):
+        # A transposed convolution spreads each position of its input.
+        shape = (inputs[0] if isinstance(layer, _TRANSPOSED) else output).shape
+        first = layer.data_format == "channels_first"
+        return math.prod(shape[2:] if first else shape[1:-1])
+    if isinstance(layer, layers.EinsumDense):
+        _, labels, outputs = re.split(",|->", layer.equation)
+        sizes = zip(labels, layer.kernel.shape, strict=True)
+        of_kernel = math.prod(size for label, size in sizes if label in outputs)
+        return math.prod(output.shape[1:]) // of_kernel
+    return 0

@@ -1,0 +1,57 @@
+"""SNIP: keep the weights whose absence the loss would feel most."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from dlth_tf.saliency.objective import TrainingLoss
+from dlth_tf.sparsity import Sparsity
+from dlth_tf.ticket import Ticket, highest_ticket
+
+
+def snip_ticket(
+    model: keras.Model,
+    sparsity: Sparsity,
+    x: np.ndarray,
+    y: np.ndarray,
+    loss: str | Callable,
+    unit: str = "weight",
+    batch_size: int = 250,
+) -> Ticket:
+    """Keeps the weights of the highest connection sensitivity |dL/dw * w|.
+
+    It is how fast the loss changes when a weight is scaled away, measured once, before
+    training. The paper compares all weights of the network with one another: give
+    `dlth.Global(sparsity)` for that. With a plain number each layer keeps the same
+    fraction, on equal terms with a random ticket.
+
+    The model is left as it is, moving statistics included.
+
+    Args:
+        model: the model at its initial weights.
+        sparsity: as for `random_ticket`, distributions included.
+        x: inputs of some training examples, `[examples, ...]`; a hundred do.
+        y: their targets.
+        loss: a Keras loss or its name, as for `compile`.
+        unit: what is removed as a whole, as for `random_ticket`.
+        batch_size: examples looked at at a time, which batch normalization sees
+            together.
+
+    Raises:
+        RuntimeError: Keras runs on another backend than TensorFlow or JAX.
+        ValueError: as for `random_ticket`, or a score is not a number.
+
+    Example:
+
+    >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    >>> ticket = dlth.snip_ticket(model, dlth.Global(0.95), x[:100], y[:100], loss)
+    >>> model.fit(x, y, callbacks=[dlth.FixedTicket(ticket)])
+
+    Source: Lee, Ajanthan and Torr, "SNIP: Single-shot Network Pruning based on
+    Connection Sensitivity", ICLR 2019, section 4.
+    """
+    training = TrainingLoss(model, x, y, loss, batch_size)
+    gradient, kernels = training.gradient(), training.kernels
+    scores = {name: np.abs(gradient[name] * kernels[name]) for name in kernels}
+    return highest_ticket(model, sparsity, scores, unit)

@@ -1,0 +1,138 @@
+"""SynFlow: keep the synapses through which most flows, without any data."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+from keras import ops
+
+from dlth_tf.kernels import kernel_shapes, maskable_kernels
+from dlth_tf.saliency import gradients
+from dlth_tf.saliency.objective import computing_in, outputs_with
+from dlth_tf.sparsity import Pool, Sparsity, sparsity_pools
+from dlth_tf.ticket import Ticket
+from dlth_tf.units import SingleWeights
+
+_LEAST_FLOW = 1e-3
+
+
+def synflow_ticket(
+    model: keras.Model,
+    sparsity: Sparsity,
+    rounds: int = 100,
+    input_shape: Sequence[int] | None = None,
+) -> Ticket:
+    """Keeps the weights of the highest synaptic flow, found anew in every round.
+
+    With every trainable variable replaced by its magnitude and an input of ones, the
+    model's outputs sum up to R; a weight's score is |w| * dR/d|w|, what flows through it
+    from input to output. Round k of n prunes to the density (1 - sparsity) ** (k / n),
+    then all flows are computed again, which is what keeps layers from losing all they
+    have. Batch normalization is in inference mode, as if it were not there in an
+    untrained network.
+
+    The paper compares all weights of the network with one another: give
+    `dlth.Global(sparsity)` for that. With a plain number each layer keeps the same
+    fraction. Single weights only. The model is left as it is.
+
+    Args:
+        model: the model at its initial weights; its outputs are logits.
+        sparsity: as for `random_ticket`, distributions included.
+        rounds: rounds of pruning.
+        input_shape: shape of one input, if the model does not know it.
+
+    Raises:
+        RuntimeError: Keras runs on another backend than TensorFlow or JAX.
+        ValueError: as for `random_ticket`, fewer than one round, an input of unknown
+            shape, or a model through which nothing flows.
+
+    Example:
+
+    >>> ticket = dlth.synflow_ticket(model, dlth.Global(0.98))
+    >>> model.fit(x, y, callbacks=[dlth.FixedTicket(ticket)])
+
+    Source: Tanaka et al., "Pruning neural networks without any data by iteratively
+    conserving synaptic flow", NeurIPS 2020, section 6 and algorithm 1.
+    """
+    if rounds < 1:
+        raise ValueError(f"`rounds` must be at least 1. Received: {rounds}")
+    pools = sparsity_pools(kernel_shapes(model), sparsity)
+    flow = _Flow(model, input_shape)
+    masks = {name: np.ones(k.shape, np.bool_) for name, k in flow.magnitudes.items()}
+    for done in range(1, rounds + 1):
+        # What is removed comes last whatever the flow, and so stays removed.
+        scores = {
+            name: np.where(masks[name], score, -np.inf)
+            for name, score in flow.scores(masks).items()
+        }
+        of_round = pools if done == rounds else _partly(pools, done / rounds)
+        masks = SingleWeights().highest_masks(model, of_round, scores)
+    return Ticket({name: masks[name] for name in flow.magnitudes})
+
+
+def _partly(pools: Sequence[Pool], way: float) -> list[Pool]:
+    """The pools a part of the way to their density, in equal factors."""
+    return [
+        dataclasses.replace(pool, sparsity=1.0 - (1.0 - float(pool.sparsity)) ** way)
+        for pool in pools
+    ]
+
+
+class _Flow:
+    """The synaptic flow of a model as a function of its kernels' magnitudes.
+
+    R grows by a factor with every layer, beyond float32 in a deep network: outputs are
+    computed in float64, and log R is differentiated, whose gradient is R's over R, one
+    positive factor for all scores.
+    """
+
+    def __init__(self, model: keras.Model, input_shape: Sequence[int] | None):
+        self._model = model
+        self._ones = np.ones((1, *_input_shape(model, input_shape)), np.float64)
+        kernels = maskable_kernels(model)
+        self.magnitudes = {
+            name: np.abs(ops.convert_to_numpy(kernel)) for name, kernel in kernels.items()
+        }
+        ids = {id(kernel) for kernel in kernels.values()}
+        others = [v for v in model.trainable_variables if id(v) not in ids]
+        self._variables = [*kernels.values(), *others]
+        self._others = [np.abs(ops.convert_to_numpy(v)) for v in others]
+        self._gradient = gradients.gradient(self._log_flow)
+
+    def scores(self, masks) -> dict[str, np.ndarray]:
+        """|w| * d(log R)/d|w| for each kernel, its removed weights at zero."""
+        kept = {name: self.magnitudes[name] * masks[name] for name in self.magnitudes}
+        with gradients.float64_available(), computing_in(self._model, "float64"):
+            tensors = [ops.convert_to_tensor(values) for values in kept.values()]
+            found = self._gradient(tensors, ops.convert_to_tensor(self._ones))
+        scores = {
+            name: values * ops.convert_to_numpy(slope)
+            for (name, values), slope in zip(kept.items(), found, strict=True)
+        }
+        total = sum(float(values.sum()) for values in scores.values())
+        if not math.isfinite(total) or total < _LEAST_FLOW:
+            raise ValueError(
+                f"Nothing flows through model '{self._model.name}' that SynFlow could "
+                "measure: its outputs, for ones and with magnitudes for weights, must be "
+                "positive and grow with the weights. Give it logits, without a softmax."
+            )
+        return scores
+
+    def _log_flow(self, tensors, ones):
+        values = [*tensors, *self._others]
+        outputs = outputs_with(self._model, self._variables, values, ones, training=False)
+        return ops.log(ops.sum(outputs))
+
+
+def _input_shape(model, given: Sequence[int] | None) -> tuple[int, ...]:
+    if given is not None:
+        return tuple(given)
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or None in shape[1:]:
+        raise ValueError(
+            f"`input_shape` must be given for model '{model.name}', which has not one "
+            f"input of a fixed shape. Its own: {shape}"
+        )
+    return shape[1:]

@@ -1,0 +1,162 @@
+"""From a ticket of whole filters to a network that is physically smaller."""
+
+import keras
+import numpy as np
+from keras import tree
+
+from dlth_tf.channels.analysis import Analysis
+from dlth_tf.channels.groups import removable_places
+from dlth_tf.graph import functional_graph, input_name, require_graph, run_graph
+from dlth_tf.ticket import Ticket
+from dlth_tf.variables import maskable_variables
+
+
+def shrink(model: keras.Model, ticket: Ticket) -> keras.Model:
+    """A smaller dense model that computes what the masked model does.
+
+    Channels that the ticket removes from all layers coupled in them are left out, with
+    the weights that only took them in; the other weights are copied, the ticket's masks
+    applied. Layers are of the same types and have the same names, inputs and outputs
+    keep their shapes, and what can't be analysed keeps its size
+    (`dlth_tf.channel_groups(model).whole` says why). `model` itself is not changed.
+
+    Args:
+        model: a functional or Sequential model, nested at will.
+        ticket: must fit the model; `random_ticket` and `magnitude_ticket` with
+            `unit="filter"` make such that shrink. Another one is applied, and the model
+            keeps its size.
+
+    Returns:
+        A new model, not compiled.
+
+    Raises:
+        ValueError: the model has no graph (it is subclassed), or the ticket does not fit.
+
+    Example: transform, shrink, finetune the small network.
+
+    >>> ticket = dlth.random_ticket(model, sparsity=0.5, seed=0, unit="filter")
+    >>> model.fit(train, epochs=30, callbacks=[dlth.RandomSparseTransformation(ticket)])
+    >>> small = dlth.shrink(model, ticket)
+    >>> small.compile("sgd", "sparse_categorical_crossentropy")
+    >>> small.fit(train, epochs=60)
+    """
+    require_graph(model)
+    masks = {id(variable): mask for _, variable, mask in ticket.pairs(model)}
+    kept = _KeptChannels(model, ticket)
+    rebuilding = _Rebuilding(kept)
+    smaller = rebuilding.model(model)
+    for layer, counterpart in rebuilding.layers:
+        for source, target in zip(layer.variables, counterpart.variables, strict=True):
+            value = keras.ops.convert_to_numpy(source)
+            if id(source) in masks:
+                value = np.where(masks[id(source)], value, np.zeros((), value.dtype))
+            target.assign(kept.part_of(source, value))
+    return smaller
+
+
+class _KeptChannels:
+    """Which channels of a model are left when a ticket is applied."""
+
+    def __init__(self, model: keras.Model, ticket: Ticket):
+        analysis = Analysis(model)
+        self._couplings = analysis.couplings
+        self._roots = analysis.couplings.roots()
+        self._kept = np.ones(len(self._roots), np.bool_)
+        self._uses: dict[int, list] = {}
+        for use in self._couplings.uses:
+            self._uses.setdefault(id(use.variable), []).append(use)
+
+        names = {id(v): name for name, v in maskable_variables(model).items()}
+        filters = self._kept_filters(names, ticket)
+        places, _ = removable_places(analysis, names)
+        for root, of_channel in places.items():
+            self._kept[root] = any(
+                name not in filters or filters[name][positions].any()
+                for name, positions in of_channel.items()
+            )
+        for use in self._couplings.uses:
+            # A ticket made elsewhere may remove all filters of a layer.
+            if not self._of(use.ids).any():
+                self._kept[self._roots[use.ids[0]]] = True
+
+    def _kept_filters(self, names, ticket) -> dict[str, np.ndarray]:
+        """Per masked variable, in which positions of its channel axis something stays."""
+        filters = {}
+        for use in self._couplings.uses:
+            mask = ticket.masks.get(names[id(use.variable)])
+            if use.masked and mask is not None:
+                others = tuple(axis for axis in range(mask.ndim) if axis != use.axis)
+                filters[names[id(use.variable)]] = mask.any(others)
+        return filters
+
+    def _of(self, ids: np.ndarray) -> np.ndarray:
+        return self._kept[self._roots[ids]]
+
+    def part_of(self, variable: keras.Variable, value: np.ndarray) -> np.ndarray:
+        """What is left of a variable's value."""
+        for use in self._uses.get(id(variable), ()):
+            value = np.compress(self._of(use.ids), value, use.axis)
+        return value
+
+    def config_of(self, layer) -> dict:
+        """The config of a layer for the channels that are left."""
+        counts = [int(self._of(ids).sum()) for ids in self._couplings.sized(layer)]
+        return layer.get_config() | self._couplings.resized_config(layer, counts)
+
+
+class _Rebuilding:
+    """Makes a model anew, layer by layer, with the channels that are left."""
+
+    def __init__(self, kept: _KeptChannels):
+        self._kept = kept
+        self._made: dict[int, keras.layers.Layer] = {}
+        self.layers: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
+        """Each layer that is no model, with its counterpart."""
+
+    def model(self, model: keras.Model, shapes=None) -> keras.Model:
+        """The smaller counterpart of a model, for inputs of the given shapes."""
+        graph = require_graph(model)
+        shapes = shapes or [tensor.shape for tensor in graph.inputs]
+        inputs = [
+            keras.Input(batch_shape=shape, dtype=tensor.dtype, name=input_name(tensor))
+            for tensor, shape in zip(graph.inputs, shapes, strict=True)
+        ]
+        if isinstance(model, keras.Sequential):
+            smaller = keras.Sequential(inputs, name=model.name)
+            for layer in model.layers:
+                latest = smaller.outputs if smaller.layers else inputs
+                smaller.add(self._counterpart(layer, [latest[0].shape]))
+            return smaller
+        outputs = run_graph(graph, inputs, self._visit)
+        return keras.Model(
+            tree.pack_sequence_as(model.input, inputs),
+            tree.pack_sequence_as(model.output, outputs),
+            name=model.name,
+        )
+
+    def _visit(self, operation, args, kwargs, outputs):
+        tensors = [x for x in tree.flatten([args, kwargs]) if hasattr(x, "shape")]
+        smaller = self._counterpart(operation, [x.shape for x in tensors])
+        return tree.flatten(smaller(*args, **kwargs))
+
+    def _counterpart(self, operation, shapes):
+        if not isinstance(operation, keras.layers.Layer):
+            return operation
+        if id(operation) not in self._made:
+            graph = functional_graph(operation)
+            if graph is None:
+                config = self._kept.config_of(operation)
+                made = type(operation).from_config(config)
+                self.layers.append((operation, made))
+            else:
+                made = self.model(operation, _merged_shapes(graph.inputs, shapes))
+            self._made[id(operation)] = made
+        return self._made[id(operation)]
+
+
+def _merged_shapes(tensors, shapes) -> list[tuple]:
+    """The shapes given, with the sizes free that are free in the nested model."""
+    return [
+        tuple(None if own is None else new for own, new in zip(x.shape, s, strict=True))
+        for x, s in zip(tensors, shapes, strict=True)
+    ]

@@ -1,0 +1,102 @@
+"""Parameters and multiply-adds against numbers worked out by hand."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import dlth_tf as dlth
+from official.modeling.networks import build_network
+from tests.library import channel_models as models
+
+
+def test_resnet20_for_cifar():
+    model = build_network("resnet20", input_shape=(32, 32, 3), classes=10)
+    cost = dlth.layer_costs(model)
+    stem = 9 * 3 * 16 * 32 * 32
+    stage1 = 6 * 9 * 16 * 16 * 32 * 32
+    stage2 = 9 * 16 * 32 * 16 * 16 + 5 * 9 * 32 * 32 * 16 * 16
+    stage3 = 9 * 32 * 64 * 8 * 8 + 5 * 9 * 64 * 64 * 8 * 8
+    assert cost.multiply_adds == stem + stage1 + stage2 + stage3 + 640 == 40_551_040
+    assert cost.kept_multiply_adds == cost.multiply_adds
+    assert cost.parameters == model.count_params() == 271_098
+
+
+INPUTS = {1: (8,), 2: (9, 4), 3: (9, 9, 4)}
+
+
+@pytest.mark.parametrize(
+    ("layer", "rank", "parameters", "multiply_adds"),
+    [
+        (layers.Dense(5), 1, 8 * 5 + 5, 8 * 5),
+        (layers.Dense(5), 2, 4 * 5 + 5, 9 * 4 * 5),
+        (layers.Conv1D(5, 3), 2, 3 * 4 * 5 + 5, 7 * 3 * 4 * 5),
+        (layers.Conv2D(6, 3, use_bias=False), 3, 9 * 4 * 6, 49 * 9 * 4 * 6),
+        (layers.Conv2D(6, 3, 2, "same"), 3, 9 * 4 * 6 + 6, 25 * 9 * 4 * 6),
+        (layers.Conv2D(6, 3, groups=2), 3, 9 * 2 * 6 + 6, 49 * 9 * 2 * 6),
+        (layers.DepthwiseConv2D(3, depth_multiplier=2), 3, 9 * 8 + 8, 49 * 9 * 8),
+        (layers.SeparableConv2D(6, 3), 3, 36 + 24 + 6, 49 * (36 + 24)),
+        (layers.Conv2DTranspose(6, 3, strides=2), 3, 9 * 24 + 6, 81 * 9 * 24),
+        (layers.EinsumDense("abc,cd->abd", (9, 7)), 2, 28, 9 * 28),
+        (layers.EinsumDense("abc,bcd->abd", (9, 7)), 2, 9 * 28, 9 * 28),
+        (layers.BatchNormalization(), 3, 16, 0),
+        (layers.GlobalAveragePooling2D(), 3, 0, 0),
+    ],
+)
+def test_one_layer(layer, rank, parameters, multiply_adds):
+    model = keras.Sequential([keras.Input(INPUTS[rank]), layer])
+    (cost,) = dlth.layer_costs(model).layers
+    assert (cost.parameters, cost.multiply_adds) == (parameters, multiply_adds)
+    assert cost.type == type(layer).__name__
+    assert cost.output_shape == model.output_shape[1:]
+
+
+def test_a_ticket_leaves_so_many_multiply_adds():
+    inputs = keras.Input((4, 4, 3))
+    x = models.of(inputs, layers.Conv2D(8, 3, name="conv"), layers.BatchNormalization())
+    model = keras.Model(
+        inputs, models.of(x, layers.Flatten(), layers.Dense(2, name="out"))
+    )
+    ticket = dlth.random_ticket(model, {"conv": 0.5}, seed=0, unit="filter")
+    conv, norm, _, out = dlth.layer_costs(model, ticket).layers
+    assert (conv.kept_multiply_adds, conv.multiply_adds) == (4 * 27 * 4, 4 * 27 * 8)
+    assert (conv.kept_parameters, conv.parameters) == (27 * 4 + 4, 27 * 8 + 8)
+    assert (norm.kept_parameters, norm.parameters) == (32 - 8, 32)
+    assert out.kept_multiply_adds == out.multiply_adds == 32 * 2
+    shrunken = dlth.layer_costs(dlth.shrink(model, ticket))
+    assert shrunken.multiply_adds == 4 * 27 * 4 + 16 * 2
+
+
+def test_single_weights_under_a_mask():
+    model = keras.Sequential([keras.Input((5, 10)), layers.Dense(4)])
+    cost = dlth.layer_costs(model, dlth.random_ticket(model, 0.75, seed=0))
+    assert (cost.kept_multiply_adds, cost.multiply_adds) == (5 * 10, 5 * 40)
+    assert (cost.kept_parameters, cost.parameters) == (14, 44)
+
+
+def test_a_shared_layer_costs_at_every_use_but_has_its_parameters_once():
+    model = models.shared()
+    dense, *_ = (c for c in dlth.layer_costs(model).layers if c.parameters == 5 * 6 + 6)
+    assert dense.multiply_adds == 2 * 5 * 6
+    assert dlth.layer_costs(model).parameters == model.count_params()
+
+
+def test_a_nested_model_of_free_size_is_counted_at_the_size_it_is_used():
+    model = models.nested()
+    costs = {cost.name: cost for cost in dlth.layer_costs(model).layers}
+    assert costs["inner/conv2d"].multiply_adds == 2 * 36 * 6 * 6
+    assert costs["sequential/conv2d"].output_shape == (6, 6, 6)
+    assert sum(c.parameters for c in costs.values()) == model.count_params()
+
+
+def test_a_free_size_is_refused():
+    model = keras.Sequential([keras.Input((None, None, 3)), layers.Conv2D(4, 3)])
+    with pytest.raises(ValueError, match=r"layer 'conv2d' depend on the size .*None"):
+        dlth.layer_costs(model)
+
+
+def test_sums_are_those_of_the_layers():
+    model = models.residual()
+    cost = dlth.layer_costs(model)
+    assert cost.parameters == sum(np.prod(v.shape) for v in model.weights)
+    assert cost.multiply_adds == sum(layer.multiply_adds for layer in cost.layers)
