@@ -5,18 +5,26 @@
 Killed at any moment, the same command goes on where it stopped.
 """
 
-import sys
+from pathlib import Path
 
-from absl import app, flags, logging
+from absl import flags
 
 from dlth_tf.experiment import flags as program_flags
-from dlth_tf.experiment.plan import Run, Settings, describe, runs_of
+from dlth_tf.experiment.command_line import (
+    FAILURE,
+    INTERRUPTED,
+    USAGE,
+    reject_arguments,
+    say,
+    start,
+)
+from dlth_tf.experiment.finished_run import FinishedRun
+from dlth_tf.experiment.layer_table import layer_tables
+from dlth_tf.experiment.plan import Run, Settings, describe, runs_of, stages_of
 from dlth_tf.experiment.progress import Reporter
 from dlth_tf.experiment.quiet import start_tensorflow_quietly
 from dlth_tf.experiment.results import Results
-from dlth_tf.experiment.workbench import Workbench
-
-_USAGE, _FAILURE, _INTERRUPTED = 2, 1, 130
+from dlth_tf.experiment.workbench import PlanBench, Workbench
 
 flags.adopt_module_key_flags(program_flags)
 
@@ -24,46 +32,83 @@ flags.adopt_module_key_flags(program_flags)
 def main(argv: list[str]) -> int:
     reporter = Reporter()
     try:
-        if len(argv) > 1:
-            raise ValueError(f"Flags begin with --. Received: {' '.join(argv[1:])}")
+        reject_arguments(argv)
         settings = program_flags.settings()
         return _experiment(settings, reporter)
     except (ValueError, FileNotFoundError) as error:
-        return _say(error, _USAGE)
+        return say(error, USAGE)
+    except OSError as error:
+        return say(error, FAILURE)
     except KeyboardInterrupt:
         reporter.line("\nStopped. The same command goes on from the last epoch.")
-        return _INTERRUPTED
+        return INTERRUPTED
 
 
 def _experiment(settings: Settings, reporter: Reporter) -> int:
     output_dir = flags.FLAGS.output_dir
-    bench = Workbench(settings.task, output_dir, flags.FLAGS.data_dir, reporter)
+    kind = PlanBench if flags.FLAGS.dry_run else Workbench
+    bench = kind(settings.task, output_dir, flags.FLAGS.data_dir, reporter)
     results = Results(output_dir)
     runs = runs_of(settings)
     results.check(settings)
-    left = [run for run in runs if not results.is_done(run)]
-    if left or flags.FLAGS.dry_run:
-        start_tensorflow_quietly()
     if flags.FLAGS.dry_run:
         print(describe(runs, bench))
+        start_tensorflow_quietly()
+        print(layer_tables(runs, bench))
         return 0
+    left = [run for run in runs if not results.is_done(run)]
     if left:
-        _check(settings, bench)
+        start_tensorflow_quietly()
+        _check(settings, left, bench)
         results.claim(settings)
         failure = _run_all(left, bench, results, reporter)
         if failure:
             return failure
     print(results.publish())
     reporter.line(f"Results: {output_dir}/results.jsonl, {output_dir}/table.md")
+    shown = Path(output_dir, "report.html").exists()
+    if flags.FLAGS.report and (left or not shown):
+        _report(output_dir, reporter)
+    return _export(runs, bench, results, reporter) if flags.FLAGS.export else 0
+
+
+def _export(
+    runs: list[Run], bench: Workbench, results: Results, reporter: Reporter
+) -> int:
+    """Exports each run that is not exported yet."""
+    from dlth_tf.experiment.run_export import FOLDER, export_run
+
+    start_tensorflow_quietly()
+    for run in runs:
+        folder = results.folder(run)
+        if (folder / FOLDER).exists():
+            continue
+        try:
+            export_run(FinishedRun.read(folder), folder / FOLDER, bench.data)
+        except (RuntimeError, OSError) as error:
+            return say(f"{run.name}: {error}", FAILURE)
+        reporter.line(f"Exported: {folder / FOLDER}")
     return 0
 
 
-def _check(settings: Settings, bench: Workbench) -> None:
+def _report(output_dir: str, reporter: Reporter) -> None:
+    """Writes the page; the results are safe already, whatever becomes of it."""
+    from dlth_tf.reporting import write_report
+
+    try:
+        written = write_report(output_dir)
+    except Exception as error:
+        reporter.line(f"The report could not be written: {error!r}")
+    else:
+        reporter.line(f"Report: {written.page}")
+
+
+def _check(settings: Settings, runs: list[Run], bench: Workbench) -> None:
     """Finds what is wrong with the settings before anything is trained."""
-    model = bench.build_network(seed=0)
-    bench.sparsity_by_kernel(model, max(settings.sparsities), settings.placement)
     for recipe in (settings.recipe, settings.transformation):
         bench.data.steps_per_epoch(recipe.batch_size)
+    for stage in stages_of(runs):
+        stage.check(bench)
 
 
 def _run_all(
@@ -76,31 +121,15 @@ def _run_all(
         try:
             bench.obtain(run.stage)
         except (TrainingFailed, OSError) as error:
-            return _say(f"{run.name}: {error}", _FAILURE)
+            return say(f"{run.name}: {error}", FAILURE)
         result = results.finish(run, bench, program_flags.as_dict())
         reporter.line(f"    test accuracy {100 * result['test_accuracy']:.2f}%")
     return 0
 
 
-def _say(error: object, code: int) -> int:
-    print(f"Error: {error}", file=sys.stderr)
-    return code
-
-
-def _parse_flags(argv: list[str]) -> list[str]:
-    """Like absl's own, but usage errors exit with 2, and asking for help is none."""
-    try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        sys.exit(_say(error, _USAGE))
-    except SystemExit:
-        sys.exit(0)
-
-
 def run() -> None:
     """The command's entry point."""
-    logging.set_verbosity(logging.WARNING)
-    app.run(main, flags_parser=_parse_flags)
+    start(main)
 
 
 if __name__ == "__main__":

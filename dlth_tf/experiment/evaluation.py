@@ -5,6 +5,9 @@ import dataclasses
 import keras
 import numpy as np
 
+_IMAGES_AT_ONCE = 500
+_PIXELS_AT_ONCE = 500 * 64 * 64  # 40 images of ImageNet
+
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
@@ -16,8 +19,10 @@ class Measured:
     images: int
 
 
-def evaluate(model: keras.Model, data, split: str, batch_size: int = 500) -> Measured:
+def evaluate(model: keras.Model, data, split: str) -> Measured:
     """Measures a model that returns logits on one split of the data, in order."""
+    height, width, _ = data.input_shape
+    batch_size = max(1, min(_IMAGES_AT_ONCE, _PIXELS_AT_ONCE // (height * width)))
     right = right5 = images = 0
     loss = 0.0
     for x, y in data.evaluation_batches(split, batch_size):

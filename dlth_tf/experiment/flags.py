@@ -5,12 +5,13 @@ from absl import flags
 from dlth_tf.experiment.lab import Cycles
 from dlth_tf.experiment.methods import METHODS, summary
 from dlth_tf.experiment.moment import Moment
+from dlth_tf.experiment.placement import DISTRIBUTIONS, Placement
 from dlth_tf.experiment.plan import Settings
-from dlth_tf.experiment.stages import Placement, Task, TransformationRecipe
+from dlth_tf.experiment.sparse_training import MaskChanges
+from dlth_tf.experiment.stages import Task, TransformationRecipe
 from dlth_tf.schedules import PenaltyGrowth
-from official.common.choices import choose
-from official.data import DATASETS
-from official.modeling.networks import NETWORKS
+from official import data
+from official.modeling import networks
 from official.training.recipe import Recipe, parse_learning_rate
 
 FLAGS = flags.FLAGS
@@ -25,6 +26,18 @@ flags.DEFINE_bool(
     "dry_run",
     False,
     "Print the plan (runs, trainings they share, images, time once measured) and stop.",
+)
+flags.DEFINE_bool(
+    "report",
+    True,
+    "At the end, show the results on a page, report.html in the experiment's folder. "
+    "`python -m dlth_tf.report` makes it at any other time.",
+)
+flags.DEFINE_bool(
+    "export",
+    False,
+    "At the end, write the network of every run as a SavedModel, in export/ in the run's "
+    "folder. `python -m dlth_tf.export` does so for one run, in other formats too.",
 )
 
 flags.DEFINE_list(
@@ -51,13 +64,39 @@ flags.DEFINE_list(
     "Name patterns of the layers to mask, such as 'stage*' or 'stage1_*,stage2_*'. "
     "Default: every convolution and dense layer but the first and the last.",
 )
+flags.DEFINE_string(
+    "distribution",
+    "uniform",
+    f"How the masked layers share the sparsity out: {', '.join(DISTRIBUTIONS)}. "
+    "uniform: each loses the same fraction; er, erk: small layers lose less "
+    "(Erdős-Rényi; erk counts the kernel's size); global: all weights compete, under one "
+    "threshold.",
+)
+flags.DEFINE_string(
+    "layer_sparsity",
+    "",
+    "The sparsity of each layer instead, where s stands for the one of --sparsity: "
+    "'[0,s,s,s,0]' for stem, stages and classifier; '0-4:0.5,5:s' for layers by number, "
+    "counted from 0; 'stage1*:0.9,stage2*:s' by name pattern. Others stay dense.",
+)
+flags.DEFINE_string(
+    "unit",
+    "weight",
+    "What is removed as a whole: weight; N:M, such as 2:4: of every 4 consecutive "
+    "weights along the inputs 2 are kept, at --sparsity=0.5; or filter.",
+)
 
-flags.DEFINE_string("dataset", "digits", f"The images: {', '.join(DATASETS)}.")
+flags.DEFINE_string(
+    "dataset",
+    "digits",
+    f"The images: {', '.join(data.DATASETS)}. tfds:NAME is any classification set of "
+    "TensorFlow Datasets, folder:PATH a folder with a folder of images per class.",
+)
 flags.DEFINE_string(
     "data_dir",
     None,
-    "Folder where TensorFlow Datasets keeps prepared data. Default: its own. digits "
-    "needs none.",
+    "Folder where TensorFlow Datasets keeps prepared data. Default: its own. For "
+    "imagenet and tiny_imagenet the folder of the images. digits needs none.",
 )
 flags.DEFINE_integer(
     "train_examples",
@@ -71,9 +110,19 @@ flags.DEFINE_float(
     "Part of the training images held out to measure accuracy after every epoch. The "
     "test images are used once, at the end of a run.",
 )
-flags.DEFINE_string("model", "quickstart_cnn", f"The network: {', '.join(NETWORKS)}.")
+flags.DEFINE_string(
+    "model",
+    "quickstart_cnn",
+    f"The network: {', '.join(networks.NETWORKS)}. wrn-28-10 is a wide residual network, "
+    "keras:NAME any network of keras.applications.",
+)
 
-flags.DEFINE_integer("epochs", 200, "Passes over the images in pretraining, finetuning.")
+flags.DEFINE_integer(
+    "epochs",
+    200,
+    "Passes over the images in pretraining and finetuning.",
+    lower_bound=1,
+)
 flags.DEFINE_integer("batch_size", 128, "Images per step in pretraining and finetuning.")
 flags.DEFINE_string(
     "learning_rate",
@@ -121,6 +170,23 @@ flags.DEFINE_string(
     "lth, lth_iter: the moment of dense training to which the weights are rewound; "
     "lr_rewind: to which the learning rate is. Steps (500) or epochs (2ep).",
 )
+flags.DEFINE_integer(
+    "mask_every",
+    100,
+    "rigl, gradual: optimizer steps from one change of the mask to the next. (set "
+    "changes it after every epoch.)",
+)
+flags.DEFINE_float(
+    "mask_until",
+    0.75,
+    "rigl, gradual: part of the training during which the mask changes.",
+)
+flags.DEFINE_float(
+    "drop_fraction",
+    0.3,
+    "set, rigl: part of the kept weights that changes places at a time; rigl's goes "
+    "down to 0 along a cosine.",
+)
 flags.DEFINE_integer("transform_batch_size", 64, "rst: images per transformation step.")
 flags.DEFINE_float(
     "transform_learning_rate", 0.001, "rst: learning rate of the transformation."
@@ -135,8 +201,8 @@ def settings() -> Settings:
     """
     return Settings(
         task=Task(
-            network=choose("network", FLAGS.model, NETWORKS),
-            dataset=choose("dataset", FLAGS.dataset, DATASETS),
+            network=networks.check_name(FLAGS.model),
+            dataset=data.check_name(FLAGS.dataset),
             train_examples=FLAGS.train_examples,
             validation_fraction=FLAGS.validation_fraction,
         ),
@@ -156,10 +222,20 @@ def settings() -> Settings:
             zero_between=FLAGS.zero_between_cycles,
         ),
         rewind_to=Moment.parse(FLAGS.rewind_to),
-        placement=Placement(layers=tuple(FLAGS.layers)),
+        placement=Placement(
+            layers=tuple(FLAGS.layers),
+            distribution=FLAGS.distribution,
+            layer_sparsity=FLAGS.layer_sparsity,
+            unit=FLAGS.unit,
+        ),
         methods=tuple(FLAGS.method),
         sparsities=tuple(_numbers("sparsity", float)),
         seeds=tuple(_numbers("seed", int)),
+        mask_changes=MaskChanges(
+            every=FLAGS.mask_every,
+            until=FLAGS.mask_until,
+            drop_fraction=FLAGS.drop_fraction,
+        ),
     )
 
 

@@ -7,11 +7,19 @@ builds on; what two methods describe alike is the same stage, and is done once.
 import dataclasses
 
 from dlth_tf.experiment.moment import BEGINNING, Moment
+from dlth_tf.experiment.placement import Placement
+from dlth_tf.experiment.saliency import SaliencyTicket
+from dlth_tf.experiment.sparse_training import (
+    USUAL_CHANGES,
+    GradualPruning,
+    MaskChanges,
+    RigLTraining,
+    SetTraining,
+)
 from dlth_tf.experiment.stages import (
     EarlyBirdTraining,
     InitialWeights,
     MagnitudeTicket,
-    Placement,
     Pruned,
     RandomTicket,
     Task,
@@ -54,6 +62,7 @@ class Lab:
     placement: Placement
     sparsity: float
     seed: int
+    mask_changes: MaskChanges = USUAL_CHANGES
 
     def initial_weights(self) -> WeightsStage:
         """The randomly initialised network."""
@@ -86,6 +95,17 @@ class Lab:
         sparsity = self.sparsity if sparsity is None else sparsity
         return MagnitudeTicket(self.task, weights, sparsity, self.placement)
 
+    def saliency_ticket(self, weights: WeightsStage, criterion: str) -> TicketStage:
+        """The ticket of an untrained network's highest scores, by a criterion's name."""
+        return SaliencyTicket(
+            self.task, weights, criterion, self.sparsity, self.placement, self.seed
+        )
+
+    def distributed(self, distribution: str) -> "Lab":
+        """The same setting with its sparsity shared out among layers in another way."""
+        placement = dataclasses.replace(self.placement, distribution=distribution)
+        return dataclasses.replace(self, placement=placement)
+
     def prune(self, weights: WeightsStage, ticket: TicketStage) -> WeightsStage:
         """Sets what a ticket removes to zero."""
         return Pruned(self.task, weights, ticket)
@@ -111,6 +131,35 @@ class Lab:
         """Trains the dense network until its magnitude ticket has settled."""
         return EarlyBirdTraining(
             self.task, weights, self.recipe, self.sparsity, self.placement, self.seed
+        )
+
+    def train_by_set(self, weights: WeightsStage, ticket: TicketStage) -> WeightsStage:
+        """Trains while the ticket drops small weights and grows random ones."""
+        return SetTraining(
+            self.task,
+            weights,
+            self.recipe,
+            self.seed,
+            ticket,
+            self.mask_changes.drop_fraction,
+        )
+
+    def train_by_rigl(self, weights: WeightsStage, ticket: TicketStage) -> WeightsStage:
+        """Trains while the ticket drops small weights and grows where gradients ask."""
+        return RigLTraining(
+            self.task, weights, self.recipe, self.seed, ticket, self.mask_changes
+        )
+
+    def prune_gradually(self, weights: WeightsStage) -> WeightsStage:
+        """Trains the dense network while more and more small weights are removed."""
+        return GradualPruning(
+            self.task,
+            weights,
+            self.recipe,
+            self.seed,
+            self.sparsity,
+            self.placement,
+            self.mask_changes,
         )
 
     def transform(

@@ -77,10 +77,49 @@ def rst_iter(lab: Lab) -> WeightsStage:
     return lab.train(weights, ticket)
 
 
+def snip(lab: Lab) -> WeightsStage:
+    """Keep what the initial loss would feel most (Lee et al., ICLR 2019)."""
+    weights = lab.initial_weights()
+    return lab.train(weights, lab.saliency_ticket(weights, "snip"))
+
+
+def grasp(lab: Lab) -> WeightsStage:
+    """Keep what the initial gradient flow needs (Wang et al., ICLR 2020)."""
+    weights = lab.initial_weights()
+    return lab.train(weights, lab.saliency_ticket(weights, "grasp"))
+
+
+def synflow(lab: Lab) -> WeightsStage:
+    """Keep what most flows through, without data (Tanaka et al., NeurIPS 2020)."""
+    weights = lab.initial_weights()
+    return lab.train(weights, lab.saliency_ticket(weights, "synflow"))
+
+
+def random_erk(lab: Lab) -> WeightsStage:
+    """Scratch with Erdős–Rényi-kernel sparsities (Evci et al., ICML 2020)."""
+    return scratch(lab.distributed("erk"))
+
+
+def gradual(lab: Lab) -> WeightsStage:
+    """Train while small weights are removed, more and more (Zhu & Gupta, 2017)."""
+    return lab.prune_gradually(lab.initial_weights())
+
+
+# Not `set`, which Python needs.
+def set_(lab: Lab) -> WeightsStage:
+    """A random ticket that drops small weights, grows random ones (Mocanu, 2018)."""
+    return lab.train_by_set(lab.initial_weights(), lab.random_ticket())
+
+
+def rigl(lab: Lab) -> WeightsStage:
+    """A random ticket that grows where the gradient is largest (Evci, ICML 2020)."""
+    return lab.train_by_rigl(lab.initial_weights(), lab.random_ticket())
+
+
 Method = Callable[[Lab], WeightsStage]
 
 METHODS: dict[str, Method] = {
-    method.__name__: method
+    method.__name__.rstrip("_"): method
     for method in (
         dense,
         scratch,
@@ -90,6 +129,13 @@ METHODS: dict[str, Method] = {
         lth,
         lth_iter,
         eb,
+        snip,
+        grasp,
+        synflow,
+        random_erk,
+        gradual,
+        set_,
+        rigl,
         rst,
         rst_iter,
     )

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from dlth_tf.experiment.lab import Cycles, Lab
 from dlth_tf.experiment.methods import METHODS, WITHOUT_SPARSITY
 from dlth_tf.experiment.moment import Moment
+from dlth_tf.experiment.placement import Placement
+from dlth_tf.experiment.sparse_training import USUAL_CHANGES, MaskChanges
 from dlth_tf.experiment.stages import (
-    Placement,
     Stage,
     Task,
     TransformationRecipe,
@@ -18,15 +19,22 @@ from dlth_tf.experiment.workbench import Workbench
 from official.common.choices import choose
 from official.training.recipe import Recipe
 
-_SHARED = ("task", "recipe", "transformation", "cycles", "rewind_to", "placement")
+_SHARED = (
+    "task",
+    "recipe",
+    "transformation",
+    "cycles",
+    "rewind_to",
+    "placement",
+    "mask_changes",
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """What an experiment compares.
 
-    `task` to `placement` are the same for all its runs; methods, sparsities and seeds may
-    be added later.
+    Methods, sparsities and seeds may be added later; the rest is the same for all runs.
     """
 
     task: Task
@@ -38,6 +46,7 @@ class Settings:
     methods: tuple[str, ...]
     sparsities: tuple[float, ...]
     seeds: tuple[int, ...]
+    mask_changes: MaskChanges = USUAL_CHANGES
 
     def __post_init__(self):
         for method in self.methods:
@@ -112,10 +121,7 @@ def images_of(runs: Iterable[Run], bench: Workbench) -> int:
 def describe(runs: Sequence[Run], bench: Workbench) -> str:
     """The plan, as `--dry_run` prints it."""
     stages = [stage for stage in stages_of(runs) if stage.images(bench)]
-    users = {
-        stage.key: [r.name for r in runs if stage in r.stage.lineage()]
-        for stage in stages
-    }
+    needed = [{stage.key for stage in run.stage.lineage()} for run in runs]
     done = [stage for stage in stages if bench.store.is_done(stage)]
     left = sum(stage.images(bench) for stage in stages if stage not in done)
     lines = [f"{len(runs)} runs:"]
@@ -125,7 +131,7 @@ def describe(runs: Sequence[Run], bench: Workbench) -> str:
         lines.append(f"  {run.name:<28} {images:>14,} images  {cost:5.2f} x dense")
     lines.append(f"{len(stages)} trainings, {len(done)} of them done:")
     for stage in stages:
-        shared = len(users[stage.key])
+        shared = sum(stage.key in keys for keys in needed)
         note = f"  shared by {shared} runs" if shared > 1 else ""
         note += "  done" if stage in done else ""
         lines.append(

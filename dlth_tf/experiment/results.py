@@ -13,6 +13,7 @@ from dlth_tf.experiment.workbench import Workbench
 from dlth_tf.files import atomic_write
 
 _EXPERIMENT = "experiment.json"
+_SETTLED = "settled_after_epochs"
 _PACKAGES = ("keras", "tensorflow", "jax", "tensorflow-model-optimization", "numpy")
 
 
@@ -29,12 +30,13 @@ class Results:
         return self._root / "runs" / run.name
 
     def is_done(self, run: Run) -> bool:
-        return (self.folder(run) / "result.json").exists()
+        """Whether this very run is there, not one of the same name by other settings."""
+        path = self.folder(run) / "result.json"
+        return path.exists() and _read(path).get("key") == run.stage.key
 
     def all(self) -> list[dict]:
         """All finished runs in the folder, in the order of their names."""
-        paths = sorted((self._root / "runs").glob("*/result.json"))
-        return [json.loads(path.read_text()) for path in paths]
+        return [_read(p) for p in sorted((self._root / "runs").glob("*/result.json"))]
 
     def finish(self, run: Run, bench: Workbench, flags: dict) -> dict:
         """Measures a run whose stages are done on the test set, and files the result."""
@@ -65,10 +67,11 @@ class Results:
         path = self._root / _EXPERIMENT
         if path.exists():
             theirs, ours = json.loads(path.read_text()), _as_json(settings)
-            if theirs != ours:
+            differences = _differences(theirs, ours)
+            if differences:
                 raise ValueError(
                     f"--output_dir '{self._root}' holds another experiment: "
-                    f"{'; '.join(_differences(theirs, ours))}. Choose another folder."
+                    f"{'; '.join(differences)}. Choose another folder."
                 )
         elif self._root.exists() and any(self._root.iterdir()):
             raise ValueError(
@@ -82,6 +85,15 @@ class Results:
             write_json(self._root / _EXPERIMENT, _as_json(settings))
 
 
+def _read(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise OSError(
+            f"'{path}' is damaged ({error}). Remove it to measure the run again."
+        ) from error
+
+
 def _as_json(settings: Settings) -> dict:
     return json.loads(json.dumps(settings.shared()))
 
@@ -90,11 +102,12 @@ def _measure(run: Run, bench: Workbench) -> dict:
     from dlth_tf.experiment.evaluation import evaluate
 
     stage = run.stage
-    ticket = getattr(stage, "ticket", None)
+    ticket = stage.masked_by and bench.ticket(stage.masked_by)
     records = {needed.title: bench.store.record(needed) for needed in stage.lineage()}
     measured = evaluate(bench.network_with(stage), bench.data, "test")
     images = sum(record.get("images", 0) for record in records.values())
     return {
+        "key": run.stage.key,
         "method": run.method,
         "sparsity": run.sparsity,
         "seed": run.seed,
@@ -105,10 +118,9 @@ def _measure(run: Run, bench: Workbench) -> dict:
         "train_images": images,
         "train_cost": images / run.dense_stage.images(bench),
         "seconds": sum(record.get("seconds", 0.0) for record in records.values()),
-        "weights_left": 1.0 - bench.ticket(ticket).sparsity if ticket else 1.0,
-        "sparsity_per_layer": records[ticket.title]["sparsity_per_layer"]
-        if ticket
-        else {},
+        "weights_left": 1.0 - ticket.sparsity if ticket else 1.0,
+        "sparsity_per_layer": ticket.sparsity_per_kernel() if ticket else {},
+        _SETTLED: next((r[_SETTLED] for r in records.values() if _SETTLED in r), None),
         "history": {
             title: record["history"]
             for title, record in records.items()
@@ -129,9 +141,10 @@ def _versions() -> dict[str, str]:
 
 
 def _differences(theirs: dict, ours: dict, path: str = "") -> list[str]:
+    """Settings of another value; one that only one version of the program has is none."""
     found = []
-    for name in sorted({*theirs, *ours}):
-        a, b = theirs.get(name), ours.get(name)
+    for name in sorted(theirs.keys() & ours.keys()):
+        a, b = theirs[name], ours[name]
         if isinstance(a, dict) and isinstance(b, dict):
             found += _differences(a, b, f"{path}{name}.")
         elif a != b:

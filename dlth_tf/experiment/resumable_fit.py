@@ -57,10 +57,10 @@ class ResumableFit:
         saved = Checkpoint(folder)
         saved.restore_model(model)
         progress = saved.progress
+        done = progress.epoch * per_epoch
+        own_callbacks = self.callbacks(done)
+        saved.restore_callbacks(own_callbacks)
         if not progress.finished and epochs:
-            done = progress.epoch * per_epoch
-            own_callbacks = self.callbacks(done)
-            saved.restore_callbacks(own_callbacks)
             bench.reporter.stage(title, progress.epoch, epochs)
             model.fit(
                 self._batches(bench, done),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from dlth_tf.experiment.moment import BEGINNING, Moment
+from dlth_tf.experiment.placement import Placement
 from dlth_tf.schedules import PenaltyGrowth
 from official.training.recipe import Recipe
 
@@ -28,18 +29,6 @@ class Task:
     dataset: str
     train_examples: int | None = None
     validation_fraction: float = 0.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Placement:
-    """Where the sparsity goes.
-
-    Attributes:
-        layers: name patterns of the layers that are masked; none: all but the first and
-            the last.
-    """
-
-    layers: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +61,13 @@ class Stage:
     def compute(self, bench: "Workbench", folder: Path) -> dict:
         """Does the work and writes its file to `folder`; returns what to record."""
         raise NotImplementedError
+
+    def check(self, bench: "Workbench") -> None:
+        """Finds what is wrong with its settings before anything is computed.
+
+        Raises:
+            ValueError: one of them makes no sense with this data or backend.
+        """
 
     def steps(self, bench: "Workbench") -> int:
         """Optimizer steps it takes."""
@@ -131,12 +127,26 @@ class WeightsStage(Stage):
     FILE = "weights.npz"
     noun: ClassVar[str]
 
+    @property
+    def masked_by(self) -> Stage | None:
+        """The stage whose ticket says which weights are kept; None: all of them."""
+        return None
+
 
 class TicketStage(Stage):
     """A stage whose result is a ticket."""
 
     FILE = "ticket.npz"
     sparsity: float
+    placement: Placement
+
+    @property
+    def amount(self) -> str:
+        """The sparsity, and what is unusual about where it goes."""
+        return f"{self.sparsity:.3g} {self.placement.title}".strip()
+
+    def check(self, bench):
+        bench.random_ticket(0, self.sparsity, self.placement)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,15 +176,11 @@ class RandomTicket(TicketStage):
     @property
     def title(self):
         nested = f" within {self.within.sparsity:.3g}" if self.within else ""
-        return f"random ticket {self.sparsity:.3g}{nested}, seed {self.seed}"
+        return f"random ticket {self.amount}{nested}, seed {self.seed}"
 
     def compute(self, bench, folder):
-        from dlth_tf.ticket import random_ticket
-
-        model = bench.build_network(self.seed)
-        sparsity = bench.sparsity_by_kernel(model, self.sparsity, self.placement)
         within = self.within and bench.ticket(self.within)
-        ticket = random_ticket(model, sparsity, self.seed, within)
+        ticket = bench.random_ticket(self.seed, self.sparsity, self.placement, within)
         ticket.save(folder / self.FILE)
         return {"sparsity_per_layer": ticket.sparsity_per_kernel()}
 
@@ -189,12 +195,11 @@ class MagnitudeTicket(TicketStage):
 
     @property
     def title(self):
-        return f"magnitude ticket {self.sparsity:.3g}, seed {self.weights.seed}"
+        return f"magnitude ticket {self.amount}, seed {self.weights.seed}"
 
     def compute(self, bench, folder):
         model = bench.network_with(self.weights)
-        sparsity = bench.sparsity_by_kernel(model, self.sparsity, self.placement)
-        ticket = bench.magnitude_ticket(model, sparsity)
+        ticket = bench.magnitude_ticket(model, self.sparsity, self.placement)
         ticket.save(folder / self.FILE)
         return {"sparsity_per_layer": ticket.sparsity_per_kernel()}
 
@@ -207,6 +212,10 @@ class Pruned(WeightsStage):
 
     weights: WeightsStage
     ticket: TicketStage
+
+    @property
+    def masked_by(self):
+        return self.ticket
 
     @property
     def title(self):
@@ -232,6 +241,10 @@ class Training(WeightsStage):
     extra_images: int = 0
     begin: Moment = BEGINNING
     end: Moment | None = None
+
+    @property
+    def masked_by(self):
+        return self.ticket
 
     @property
     def title(self):
@@ -306,17 +319,20 @@ class EarlyBirdTraining(WeightsStage):
         from dlth_tf.experiment.resumable_fit import ResumableFit
 
         model = bench.network_with(self.weights)
-        sparsity = bench.sparsity_by_kernel(model, self.sparsity, self.placement)
+        sparsity = bench.sparsity(model, self.sparsity, self.placement)
+        unit = self.placement.unit
         fit = ResumableFit(
             steps=self.steps(bench),
             batch_size=self.recipe.batch_size,
             optimizer=self.recipe.optimizer,
             l2=self.recipe.l2,
             seed=self.seed,
-            callbacks=lambda _: [EarlyBird(sparsity)],
+            callbacks=lambda _: [EarlyBird(sparsity, unit=unit)],
         )
         record = fit.run(bench, folder, self.weights, self.title)
-        return {"settled_after_epochs": len(record["history"]), **record}
+        epochs = len(record["history"])
+        bench.reporter.line(f"    ticket settled after {epochs} epochs")
+        return {"settled_after_epochs": epochs, **record}
 
 
 @dataclasses.dataclass(frozen=True)

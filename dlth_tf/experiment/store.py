@@ -47,15 +47,23 @@ class StageStore:
 
     def load_weights(self, stage: WeightsStage) -> dict[str, np.ndarray]:
         """The weights a finished stage left."""
-        path = self.folder(stage) / stage.FILE
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                return dict(file)
-        except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
-            raise OSError(
-                f"'{path}' is damaged ({error}). Remove its folder and run the same "
-                "command again to compute the stage anew."
-            ) from error
+        return read_weights(self.folder(stage) / stage.FILE)
+
+
+def read_weights(path: Path) -> dict[str, np.ndarray]:
+    """The weights in a stage's file.
+
+    Raises:
+        OSError: the file is damaged or gone.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
+        raise OSError(
+            f"'{path}' is damaged ({error}). Remove its folder and run the same "
+            "command again to compute the stage anew."
+        ) from error
 
 
 def write_json(path: Path, content) -> None:

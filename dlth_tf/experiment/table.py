@@ -23,7 +23,7 @@ def table(results: Iterable[dict]) -> str:
         _row(sparsity, method, cells[sparsity, method])
         for sparsity, method in sorted(cells, key=lambda c: (c[0], order.index(c[1])))
     ]
-    return _aligned([_HEAD, *rows])
+    return aligned([_HEAD, *rows])
 
 
 def _row(sparsity: float, method: str, runs: Sequence[dict]) -> tuple[str, ...]:
@@ -41,7 +41,8 @@ def _row(sparsity: float, method: str, runs: Sequence[dict]) -> tuple[str, ...]:
     )
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as a Markdown table, the first row being its head."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     padded = [
         [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]

@@ -3,10 +3,15 @@
 import functools
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from dlth_tf.experiment.placement import Placement
 from dlth_tf.experiment.progress import Reporter
-from dlth_tf.experiment.stages import Placement, Stage, Task, TicketStage, WeightsStage
+from dlth_tf.experiment.stages import Stage, Task, TicketStage, WeightsStage
 from dlth_tf.experiment.store import StageStore
+
+if TYPE_CHECKING:
+    from dlth_tf.sparsity import Sparsity
 
 
 class Workbench:
@@ -45,21 +50,24 @@ class Workbench:
 
     def obtain(self, stage: Stage) -> None:
         """Makes sure that a stage and all it builds on are done."""
+        from official.data.feed import reading_errors
+
         for needed in stage.lineage():
             if self.store.is_done(needed):
                 continue
             folder = self.store.folder(needed)
             folder.mkdir(parents=True, exist_ok=True)
-            record = needed.compute(self, folder)
+            with reading_errors():
+                record = needed.compute(self, folder)
             self.store.finish(needed, record)
             self._forget_models()
             self._clean_up(folder)
 
-    def ticket(self, stage: TicketStage):
-        """The ticket of a finished stage."""
+    def ticket(self, stage: Stage):
+        """The ticket that a finished stage left."""
         from dlth_tf.ticket import Ticket
 
-        return Ticket.load(self.store.folder(stage) / stage.FILE)
+        return Ticket.load(self.store.folder(stage) / TicketStage.FILE)
 
     def build_network(self, seed: int):
         """The network with the initial weights of a seed."""
@@ -71,8 +79,13 @@ class Workbench:
         return build_network(
             self.task.network,
             input_shape=self.data.input_shape,
-            classes=len(self.data.class_names),
+            classes=self.classes,
         )
+
+    @property
+    def classes(self) -> int:
+        """How many classes the images have."""
+        return len(self.data.class_names)
 
     def network_with(self, stage: WeightsStage):
         """The network with the weights of a finished stage."""
@@ -88,31 +101,64 @@ class Workbench:
 
         return get_weights(model)
 
-    def sparsity_by_kernel(self, model, sparsity: float, placement: Placement) -> dict:
-        """Where the sparsity goes: to the layers named, or to all but first and last.
+    def sparsity(self, model, sparsity: float, placement: Placement) -> "Sparsity":
+        """Where a sparsity goes in a network.
 
         Raises:
-            ValueError: a name pattern matches no layer.
+            ValueError: the placement does not fit the network.
         """
         from dlth_tf.kernels import maskable_kernels
+
+        return placement.sparsity(list(maskable_kernels(model)), sparsity)
+
+    def sparsity_by_kernel(
+        self, model, sparsity: float, placement: Placement
+    ) -> dict[str, float]:
+        """The sparsity of each kernel.
+
+        Raises:
+            ValueError: the placement does not fit the network, or lets layers compete.
+        """
+        from dlth_tf.kernels import kernel_shapes
         from dlth_tf.sparsity import sparsity_per_kernel
 
-        names = list(maskable_kernels(model))
-        patterns = placement.layers or tuple(names[1:-1])
-        return sparsity_per_kernel(names, dict.fromkeys(patterns, sparsity))
+        shared_out = self.sparsity(model, sparsity, placement)
+        found = sparsity_per_kernel(kernel_shapes(model), shared_out)
+        return {name: float(value) for name, value in found.items()}
 
-    def magnitude_ticket(self, model, sparsity: dict):
-        """The largest magnitudes of each kernel, found by TFMOT where there is one.
+    def random_ticket(
+        self, seed: int, sparsity: float, placement: Placement, within=None
+    ):
+        """A random ticket of the network, perhaps from what another one keeps.
 
-        The plain version, for other backends, gives the same masks.
+        Raises:
+            ValueError: the placement does not fit the network.
+        """
+        from dlth_tf.ticket import random_ticket
+
+        model = self.blueprint
+        shared_out = self.sparsity(model, sparsity, placement)
+        return random_ticket(model, shared_out, seed, within, placement.unit)
+
+    def magnitude_ticket(self, model, sparsity: float, placement: Placement):
+        """The largest magnitudes of a network, found by TFMOT where it can.
+
+        The plain version gives the same masks.
         """
         import keras
 
-        if keras.backend.backend() == "tensorflow":
-            from dlth_tf.tfmot import magnitude_ticket
-        else:
-            from dlth_tf.ticket import magnitude_ticket
-        return magnitude_ticket(model, sparsity)
+        from dlth_tf import tfmot, ticket
+
+        shared_out = self.sparsity(model, sparsity, placement)
+        single = placement.unit == "weight" and placement.distribution != "global"
+        if single and keras.backend.backend() == "tensorflow":
+            return tfmot.magnitude_ticket(model, shared_out)
+        return ticket.magnitude_ticket(model, shared_out, placement.unit)
+
+    @functools.cached_property
+    def blueprint(self):
+        """The network, whatever its weights."""
+        return self.build_network(seed=0)
 
     def _forget_models(self) -> None:
         import keras
@@ -123,3 +169,23 @@ class Workbench:
         from dlth_tf.experiment import checkpoint
 
         checkpoint.remove(folder)
+
+
+class PlanBench(Workbench):
+    """A workbench to plan with, which knows the data's size: it need not be there."""
+
+    @functools.cached_property
+    def data(self):
+        """The description of the images."""
+        from official import data
+
+        return data.describe(
+            self.task.dataset,
+            data_dir=self._data_dir,
+            train_examples=self.task.train_examples,
+            validation_fraction=self.task.validation_fraction,
+        )
+
+    @property
+    def classes(self):
+        return self.data.classes

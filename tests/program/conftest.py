@@ -22,6 +22,7 @@ QUICK = (
     "--transform_batch_size=32",
     "--sparsity=0.9",
     "--seed=0",
+    "--noreport",
 )
 
 

@@ -127,7 +127,7 @@ def test_validation_is_held_out_of_the_training_images(train, tmp_path):
     )
     assert outcome.code == 0, outcome.err
     (result,) = results_in(tmp_path)
-    assert result["train_images"] == 2 * 5 * 32  # of the 191 images that are left
+    assert result["train_images"] == 2 * 6 * 32  # of the 192 images that are left
     (history,) = result["history"].values()
     assert all(0 <= epoch["val_accuracy"] <= 1 for epoch in history)
 
@@ -183,8 +183,19 @@ def test_iterative_and_early_methods(train, tmp_path):
     assert results["rst_iter"]["train_images"] == 6 * epoch + 2 * (5 + 4 + 1) * 32
     early = next(tmp_path.glob("stages/train-until-ticket*/stage.json"))
     settled = json.loads(early.read_text())["settled_after_epochs"]
+    assert results["eb"]["settled_after_epochs"] == settled
+    assert f"ticket settled after {settled} epochs" in outcome.err
     assert results["eb"]["train_images"] == (settled + 6) * epoch
     for result in results.values():
         assert result["sparsity_per_layer"]["stage1_conv"] == pytest.approx(
             0.75, abs=1e-3
         )
+
+
+def test_a_damaged_result_is_named(train, tmp_path):
+    assert train(f"--output_dir={tmp_path}", "--method=dense").code == 0
+    damaged = tmp_path / "runs" / "dense-seed0" / "result.json"
+    damaged.write_text('{"method": ')
+    outcome = train(f"--output_dir={tmp_path}", "--method=dense")
+    assert outcome.code == 1
+    assert str(damaged) in outcome.err.strip().splitlines()[-1]

@@ -1,0 +1,36 @@
+"""What all programs here do alike: parsing flags, and saying what is wrong."""
+
+import sys
+from collections.abc import Callable
+
+from absl import app, flags, logging
+
+USAGE, FAILURE, INTERRUPTED = 2, 1, 130
+
+
+def say(error: object, code: int) -> int:
+    """Says in one line why the program ends with this exit code."""
+    print(f"Error: {error}", file=sys.stderr)
+    return code
+
+
+def reject_arguments(argv: list[str]) -> None:
+    """Raises a ValueError if anything but flags was given."""
+    if len(argv) > 1:
+        raise ValueError(f"Flags begin with --. Received: {' '.join(argv[1:])}")
+
+
+def start(main: Callable[[list[str]], int]) -> None:
+    """Parses the command line, runs `main`, and exits with what it returns."""
+    logging.set_verbosity(logging.WARNING)
+    app.run(main, flags_parser=_parse_flags)
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+    """Like absl's own, but usage errors exit with 2, and asking for help is none."""
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        sys.exit(say(error, USAGE))
+    except SystemExit:
+        sys.exit(0)

@@ -1,0 +1,72 @@
+"""Tickets found before training, by a score for every weight."""
+
+import dataclasses
+import time
+
+from dlth_tf.experiment.placement import Placement
+from dlth_tf.experiment.stages import TicketStage, WeightsStage
+
+# How often a criterion runs its images through the network, forth and back.
+_PASSES = {"snip": 1, "grasp": 2, "synflow": 0}
+
+
+@dataclasses.dataclass(frozen=True)
+class SaliencyTicket(TicketStage):
+    """The ticket of the highest scores of an untrained network.
+
+    Criteria that need images see the first of the seed's training order, so many for
+    each class on average, augmented as in training.
+    """
+
+    weights: WeightsStage
+    criterion: str
+    sparsity: float
+    placement: Placement
+    seed: int
+    images_per_class: int = 10
+
+    @property
+    def title(self):
+        return f"{self.criterion} ticket {self.amount}, seed {self.seed}"
+
+    def steps(self, bench):
+        return _PASSES[self.criterion]
+
+    def images(self, bench):
+        return self.steps(bench) * self._examples(bench)
+
+    def check(self, bench):
+        super().check(bench)
+        if self.criterion == "synflow" and self.placement.unit != "weight":
+            raise ValueError(
+                "The method synflow removes single weights, round by round. Received: "
+                f"--unit={self.placement.unit}"
+            )
+
+    def compute(self, bench, folder):
+        model = bench.network_with(self.weights)
+        sparsity = bench.sparsity(model, self.sparsity, self.placement)
+        began = time.monotonic()
+        ticket = self._ticket(bench, model, sparsity)
+        ticket.save(folder / self.FILE)
+        return {
+            "images": self.images(bench),
+            "seconds": round(time.monotonic() - began, 3),
+            "sparsity_per_layer": ticket.sparsity_per_kernel(),
+        }
+
+    def _ticket(self, bench, model, sparsity):
+        from keras.losses import SparseCategoricalCrossentropy
+
+        from dlth_tf.saliency import grasp_ticket, snip_ticket, synflow_ticket
+
+        if self.criterion == "synflow":
+            return synflow_ticket(model, sparsity)
+        batches = bench.data.train_batches(self._examples(bench), seed=self.seed)
+        x, y = next(iter(batches))
+        find = {"snip": snip_ticket, "grasp": grasp_ticket}[self.criterion]
+        loss = SparseCategoricalCrossentropy(from_logits=True)
+        return find(model, sparsity, x, y, loss, unit=self.placement.unit)
+
+    def _examples(self, bench) -> int:
+        return min(self.images_per_class * bench.classes, bench.data.train_size)

@@ -1,0 +1,203 @@
+"""Trainings whose mask changes on the way: they leave weights and a ticket."""
+
+import dataclasses
+
+from dlth_tf.experiment.stages import Placement, TicketStage, WeightsStage
+from official.training.recipe import Recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskChanges:
+    """When a mask changes during a training, and how much.
+
+    Attributes:
+        every: optimizer steps from one change to the next.
+        until: part of the training after which the mask stays.
+        drop_fraction: of the kept weights that changes places at a time.
+
+    Raises:
+        ValueError: a value out of its range.
+    """
+
+    every: int = 100
+    until: float = 0.75
+    drop_fraction: float = 0.3
+
+    def __post_init__(self):
+        if self.every < 1:
+            raise ValueError(f"--mask_every must be 1 or more. Received: {self.every}")
+        if not 0 < self.until <= 1:
+            raise ValueError(f"--mask_until must be in (0, 1]. Received: {self.until}")
+        if not 0 < self.drop_fraction <= 1:
+            raise ValueError(
+                f"--drop_fraction must be in (0, 1]. Received: {self.drop_fraction}"
+            )
+
+    def last_step(self, steps: int) -> int:
+        """The step of a training of so many after which the mask stays.
+
+        Raises:
+            ValueError: no change comes before it.
+        """
+        last = int(self.until * steps)
+        if last < self.every:
+            raise ValueError(
+                f"--mask_every must be at most {last} here: the masks change during "
+                f"{self.until:g} of {steps} steps. Received: {self.every}"
+            )
+        return last
+
+
+USUAL_CHANGES = MaskChanges()
+
+
+@dataclasses.dataclass(frozen=True)
+class SparseTraining(WeightsStage):
+    """Training by the recipe while a callback changes the mask."""
+
+    weights: WeightsStage
+    recipe: Recipe
+    seed: int
+
+    noun = "sparse weights"
+
+    @property
+    def _placement(self) -> Placement:
+        return self.ticket.placement
+
+    def callback(self, bench):
+        """What changes the mask; its `ticket` is the one it ends with."""
+        raise NotImplementedError
+
+    @property
+    def masked_by(self):
+        return self
+
+    def steps(self, bench):
+        return self.recipe.epochs * self._steps_per_epoch(bench)
+
+    def images(self, bench):
+        return self.steps(bench) * self.recipe.batch_size
+
+    def check(self, bench):
+        import keras
+
+        backend = keras.backend.backend()
+        if backend != "tensorflow":
+            raise ValueError(
+                "The methods set, rigl and gradual need Keras on TensorFlow "
+                f"(KERAS_BACKEND=tensorflow). The backend is {backend}."
+            )
+        if self._placement.unit != "weight":
+            raise ValueError(
+                "The methods set, rigl and gradual move single weights. Received: "
+                f"--unit={self._placement.unit}"
+            )
+
+    def compute(self, bench, folder):
+        from dlth_tf.experiment.resumable_fit import ResumableFit
+
+        callback = self.callback(bench)
+        fit = ResumableFit(
+            steps=self.steps(bench),
+            batch_size=self.recipe.batch_size,
+            optimizer=self.recipe.optimizer,
+            l2=self.recipe.l2,
+            seed=self.seed,
+            callbacks=lambda _: [callback],
+        )
+        record = fit.run(bench, folder, self.weights, self.title)
+        callback.ticket.save(folder / TicketStage.FILE)
+        return record
+
+    def _steps_per_epoch(self, bench) -> int:
+        return bench.data.steps_per_epoch(self.recipe.batch_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class SetTraining(SparseTraining):
+    """Sparse evolutionary training: the mask changes after every epoch but the last."""
+
+    ticket: TicketStage
+    drop_fraction: float
+
+    @property
+    def title(self):
+        return f"train by SET from {self.ticket.title}"
+
+    def callback(self, bench):
+        from dlth_tf.dynamic import SparseEvolutionaryTraining
+
+        return SparseEvolutionaryTraining(
+            bench.ticket(self.ticket),
+            every=self._steps_per_epoch(bench),
+            fraction=self.drop_fraction,
+            until=self.steps(bench),
+            seed=self.seed,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class RigLTraining(SparseTraining):
+    """Training by RigL."""
+
+    ticket: TicketStage
+    changes: MaskChanges
+
+    @property
+    def title(self):
+        return f"train by RigL from {self.ticket.title}"
+
+    def check(self, bench):
+        super().check(bench)
+        self.changes.last_step(self.steps(bench))
+
+    def callback(self, bench):
+        from dlth_tf.dynamic import RigL
+
+        return RigL(
+            bench.ticket(self.ticket),
+            until=self.changes.last_step(self.steps(bench)),
+            every=self.changes.every,
+            fraction=self.changes.drop_fraction,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class GradualPruning(SparseTraining):
+    """Training while TFMOT's polynomial schedule removes more and more weights."""
+
+    sparsity: float
+    placement: Placement
+    changes: MaskChanges
+
+    @property
+    def _placement(self):
+        return self.placement
+
+    @property
+    def title(self):
+        return f"train and prune gradually to {self.sparsity:.3g}, seed {self.seed}"
+
+    def check(self, bench):
+        super().check(bench)
+        self.changes.last_step(self.steps(bench))
+        bench.sparsity_by_kernel(bench.blueprint, self.sparsity, self.placement)
+
+    def callback(self, bench):
+        from dlth_tf.tfmot import MagnitudePruning
+        from dlth_tf.tfmot.engine import gradual_schedule
+
+        every = self.changes.every
+        # TFMOT reaches the final sparsity only if a change falls on the last step.
+        end = self.changes.last_step(self.steps(bench)) // every * every
+        sparsities = bench.sparsity_by_kernel(
+            bench.network_with(self.weights), self.sparsity, self.placement
+        )
+        return MagnitudePruning(
+            {
+                name: gradual_schedule(sparsity, end, every)
+                for name, sparsity in sparsities.items()
+                if sparsity
+            }
+        )

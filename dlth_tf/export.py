@@ -1,0 +1,91 @@
+"""Exports the network of a finished run as a TensorFlow SavedModel.
+
+    python -m dlth_tf.export --run=runs/quickstart/runs/rst-0.98-seed0 --output=exports/1
+
+The folder holds the SavedModel, metadata.json, and what else --format names. Nothing of
+this project is needed to load any of it.
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from dlth_tf.experiment import flags as program_flags
+from dlth_tf.experiment.command_line import (
+    FAILURE,
+    USAGE,
+    reject_arguments,
+    say,
+    start,
+)
+from dlth_tf.experiment.finished_run import FinishedRun
+from dlth_tf.experiment.quiet import start_tensorflow_quietly
+from dlth_tf.experiment.run_export import export_run
+
+if TYPE_CHECKING:
+    from official.data.image_data import ImageData
+
+FLAGS = program_flags.FLAGS
+
+flags.declare_key_flag("data_dir")
+flags.DEFINE_string(
+    "run", None, "Folder of a finished run: OUTPUT_DIR/runs/NAME, see results.jsonl."
+)
+flags.DEFINE_string("output", None, "New folder to export to.")
+flags.DEFINE_list(
+    "format",
+    ["saved_model"],
+    "What to write, separated by commas: saved_model; keras, a file for Keras; litert, "
+    "a file for small devices.",
+)
+flags.DEFINE_bool(
+    "normalization_inside",
+    True,
+    "Put the images' normalisation into the model, so that it takes pixels as they "
+    "come. Without it images must come normalised.",
+)
+
+
+def main(argv: list[str]) -> int:
+    try:
+        reject_arguments(argv)
+        for flag in ("run", "output"):
+            if not FLAGS[flag].value:
+                raise ValueError(f"--{flag} is needed. See --help.")
+        return _export()
+    except (ValueError, FileNotFoundError) as error:
+        return say(error, USAGE)
+    except (OSError, RuntimeError) as error:
+        return say(error, FAILURE)
+
+
+def _export() -> int:
+    run = FinishedRun.read(FLAGS.run)
+    start_tensorflow_quietly()
+    metadata = export_run(
+        run, FLAGS.output, _data(run), FLAGS.format, FLAGS.normalization_inside
+    )
+    size = sum(metadata["bytes"].values())
+    print(
+        f"{FLAGS.output}: {', '.join(FLAGS.format)}, {size:,} bytes, "
+        f"{metadata['parameters_not_zero']:,} of {metadata['parameters']:,} parameters "
+        f"not zero, test accuracy {100 * metadata['accuracy']['top1']:.2f}%"
+    )
+    return 0
+
+
+def _data(run: FinishedRun) -> "ImageData":
+    from official import data
+
+    data_dir = FLAGS.data_dir or run.result["flags"].get("data_dir")
+    return data.load(run.task.dataset, data_dir=data_dir and os.fspath(data_dir))
+
+
+def run() -> None:
+    """The command's entry point."""
+    start(main)
+
+
+if __name__ == "__main__":
+    run()

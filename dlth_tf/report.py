@@ -1,0 +1,72 @@
+"""Shows what an experiment came to: a page to look at, or a table for a terminal.
+
+    python -m dlth_tf.report --output_dir=runs/quickstart
+    python -m dlth_tf.report --output_dir=runs/quickstart --text
+
+The page is report.html in the experiment's folder, its drawings lie in figures/. It can
+be made at any time: of an experiment half finished or damaged it shows what there is.
+"""
+
+import os
+import shutil
+import sys
+
+from absl import flags
+
+from dlth_tf import reporting
+from dlth_tf.experiment import flags as program_flags
+from dlth_tf.experiment.command_line import (
+    FAILURE,
+    USAGE,
+    reject_arguments,
+    say,
+    start,
+)
+
+FLAGS = program_flags.FLAGS
+
+flags.declare_key_flag("output_dir")
+flags.DEFINE_bool(
+    "text",
+    False,
+    "Print the comparison as a table with small charts instead, and write nothing.",
+)
+
+
+def main(argv: list[str]) -> int:
+    try:
+        reject_arguments(argv)
+        return _print_text() if FLAGS.text else _write_page()
+    except (ValueError, FileNotFoundError) as error:
+        return say(error, USAGE)
+    except (OSError, ImportError) as error:
+        return say(error, FAILURE)
+
+
+def _write_page() -> int:
+    written = reporting.write_report(FLAGS.output_dir)
+    for line in written.skipped:
+        print(f"Passed over: {line}", file=sys.stderr)
+    print(f"Report: {written.page} ({written.figures} figures in figures/)")
+    return 0
+
+
+def _print_text() -> int:
+    columns = shutil.get_terminal_size().columns
+    text = reporting.report_text(FLAGS.output_dir, columns)
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        print(reporting.printable(text, encoding), flush=True)
+    except BrokenPipeError:
+        # The reader, `head` or `less`, has seen enough; Python flushes once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def run() -> None:
+    """The command's entry point."""
+    start(main)
+
+
+if __name__ == "__main__":
+    run()

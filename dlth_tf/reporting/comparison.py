@@ -1,0 +1,152 @@
+"""The comparison that the runs of an experiment add up to."""
+
+import dataclasses
+import functools
+import math
+import re
+import statistics
+from collections.abc import Iterable
+
+from dlth_tf.experiment.methods import METHODS, WITHOUT_SPARSITY
+from dlth_tf.reporting.records import RunRecord
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """The runs of one method at one sparsity, one for each seed."""
+
+    method: str
+    sparsity: float
+    runs: tuple[RunRecord, ...]
+
+    @property
+    def key(self) -> str:
+        """A name for it, fit for files and anchors."""
+        return cell_key(self.method, self.sparsity)
+
+    @property
+    def title(self) -> str:
+        if self.method in WITHOUT_SPARSITY:
+            return self.method
+        return f"{self.method} at sparsity {self.sparsity:g}"
+
+    @functools.cached_property
+    def percents(self) -> list[float]:
+        """Test accuracy of each seed, in percent."""
+        return [100 * run.accuracy for run in self.runs]
+
+    @property
+    def mean(self) -> float:
+        return statistics.mean(self.percents)
+
+    @property
+    def spread(self) -> float | None:
+        """Sample standard deviation over seeds, in points; None for one seed."""
+        return statistics.stdev(self.percents) if len(self.runs) > 1 else None
+
+    @property
+    def accuracy(self) -> str:
+        """As it is written: mean ± spread."""
+        spread = "" if self.spread is None else f" ± {self.spread:.2f}"
+        return f"{self.mean:.2f}{spread}"
+
+    @property
+    def cost(self) -> float | None:
+        """Mean cost of its runs, relative to dense; None if none is known."""
+        costs = [run.cost for run in self.runs if run.cost is not None]
+        return statistics.mean(costs) if costs else None
+
+    @property
+    def weights_left(self) -> float | None:
+        known = [r.weights_left for r in self.runs if r.weights_left is not None]
+        return known[0] if known else None
+
+    @property
+    def sampling_error(self) -> float:
+        """Standard error, in points, that the number of test images leaves in each run.
+
+        0.0 if that number is not known.
+        """
+        images = self.runs[0].test_images
+        share = min(max(self.mean / 100, 0.0), 1.0)
+        return 100 * math.sqrt(share * (1 - share) / images) if images else 0.0
+
+    def close_to(self, other: "Cell") -> bool:
+        """Whether two means could as well stand the other way round.
+
+        So it is if mean ± spread of the two overlap, or if they differ by less than the
+        standard error of a difference measured on so many test images.
+        """
+        spreads = (self.spread or 0.0) + (other.spread or 0.0)
+        errors = math.hypot(self.sampling_error, other.sampling_error)
+        return abs(self.mean - other.mean) <= max(spreads, errors)
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """All cells of an experiment, dense and the methods that have a sparsity apart."""
+
+    cells: tuple[Cell, ...]
+
+    @classmethod
+    def of(cls, runs: Iterable[RunRecord]) -> "Comparison":
+        grouped: dict[tuple[float, str], list[RunRecord]] = {}
+        for run in sorted(runs, key=_place):
+            grouped.setdefault((run.sparsity, run.method), []).append(run)
+        return cls(
+            tuple(Cell(method, s, tuple(runs)) for (s, method), runs in grouped.items())
+        )
+
+    @property
+    def methods(self) -> list[str]:
+        """In the order of the program's list; ones it does not know come last."""
+        return sorted({cell.method for cell in self.cells}, key=method_place)
+
+    @property
+    def sparsities(self) -> list[float]:
+        return sorted({cell.sparsity for cell in self.sparse})
+
+    @property
+    def dense(self) -> Cell | None:
+        return next((c for c in self.cells if c.method in WITHOUT_SPARSITY), None)
+
+    @property
+    def sparse(self) -> list[Cell]:
+        return [cell for cell in self.cells if cell.method not in WITHOUT_SPARSITY]
+
+    def at(self, sparsity: float) -> list[Cell]:
+        """The cells of one sparsity, in the order of the methods."""
+        return [cell for cell in self.sparse if cell.sparsity == sparsity]
+
+    def of_method(self, method: str) -> list[Cell]:
+        """The cells of one method, by sparsity."""
+        return [cell for cell in self.cells if cell.method == method]
+
+    def best(self, sparsity: float) -> Cell | None:
+        """The highest mean at a sparsity, if there are others to compare it with."""
+        cells = self.at(sparsity)
+        return max(cells, key=lambda cell: cell.mean) if len(cells) > 1 else None
+
+    def range(self) -> tuple[float, float]:
+        """Accuracies in percent between which all means, spreads and seeds lie."""
+        low, high = [], []
+        for cell in self.cells:
+            low += [cell.mean - (cell.spread or 0.0), *cell.percents]
+            high += [cell.mean + (cell.spread or 0.0), *cell.percents]
+        return min(low, default=0.0), max(high, default=100.0)
+
+
+def cell_key(method: str, sparsity: float) -> str:
+    """A name for a method at a sparsity, fit for files and anchors."""
+    key = method if method in WITHOUT_SPARSITY else f"{method}-{sparsity:g}"
+    return re.sub(r"[^\w.-]+", "-", key)
+
+
+def method_place(method: str) -> tuple[int, str]:
+    """Where a method stands in every list."""
+    known = list(METHODS)
+    return (known.index(method) if method in known else len(known), method)
+
+
+def _place(run: RunRecord) -> tuple:
+    return run.sparsity, method_place(run.method), run.seed

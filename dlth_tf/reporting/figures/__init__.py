@@ -1,0 +1,1 @@
+"""The report's figures, each drawn by a function of its own."""
