@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 import dlth_tf as dlth
+from official.training.optimizers import SGD
 
 FOLDER = Path(
     os.environ.get("DLTH_GOLDEN_DIR") or Path(__file__).parent.parent / "golden"
@@ -19,6 +20,11 @@ LAMBDA_TOLERANCE = 1e-6
 # BatchNorm amplifies rounding: float32 trajectories of `conv` part later.
 LAST_COMPARABLE_STEP = {"mlp": float("inf"), "conv": 100}
 _POWERS = {"x": 1, "x^2": 2, "x^3": 3}
+
+
+def read_all() -> list["Golden"]:
+    """Every file of the folder."""
+    return [Golden(path) for path in sorted(FOLDER.glob("*.npz"))]
 
 
 class Golden:
@@ -31,8 +37,9 @@ class Golden:
         self.config = json.loads(str(self.arrays["config"]))
 
     @property
-    def is_iterative(self) -> bool:
-        return "cycles" in self.config
+    def cycles(self) -> int:
+        """How many cycles an iterative trajectory has; 0: it is not one."""
+        return self.config.get("cycles", 0)
 
     @property
     def lambdas(self) -> np.ndarray:
@@ -60,9 +67,9 @@ class Golden:
         masks = self.state(prefix)
         return dlth.Ticket({k.split(".")[0]: v.astype(bool) for k, v in masks.items()})
 
-    def transformation(self) -> dlth.RandomSparseTransformation:
+    def transformation(self, mask: str = "mask") -> dlth.RandomSparseTransformation:
         return dlth.RandomSparseTransformation(
-            self.ticket(),
+            self.ticket(mask),
             growth=self.config["growth"],
             every=self.config["interval"],
             bound=self.config["bound"],
@@ -72,9 +79,9 @@ class Golden:
 
     def compiled_network(self, learning_rate, batch_norm=None, **options) -> keras.Model:
         model = build_network(self.state("init"), batch_norm or _unbiased_batch_norm())
-        momentum = self.config["momentum"]
         model.compile(
-            keras.optimizers.SGD(learning_rate, momentum=momentum),
+            # Keras's own keeps the earlier rate in its momentum after a drop.
+            SGD(learning_rate, self.config["momentum"]),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             **options,
         )
@@ -194,13 +201,19 @@ def follow_transformation(golden: Golden, **options) -> list[int]:
     return comparison.compared
 
 
-def last_comparable_finetune_step(golden: Golden) -> int:
-    """The step at which the learning rate changes.
+def last_comparable_finetune_step(golden: Golden) -> float:
+    """`conv` parts at about the step at which the learning rate drops."""
+    if golden.config["network"] == "conv":
+        return golden.config["finetune"]["at_step"]
+    return float("inf")
 
-    Keras keeps the learning rate in its momentum, PyTorch applies it to the momentum:
-    the two are the same only while it is constant.
-    """
-    return golden.config["finetune"]["at_step"]
+
+def finetuning_rate(recipe: dict):
+    """The rate by step: one until `at_step`, a smaller one from it on."""
+    rates = [recipe["learning_rate"], recipe["then"]]
+    return keras.optimizers.schedules.PiecewiseConstantDecay(
+        [recipe["at_step"] - 1], rates
+    )
 
 
 def follow_finetuning_somehow(golden: Golden) -> list[int]:
@@ -229,7 +242,7 @@ def follow_finetuning_somehow(golden: Golden) -> list[int]:
 def follow_finetuning(golden: Golden, nudge: int = 0, **options) -> list[int]:
     """Trains the ticket as the file says; the steps that were compared."""
     config, recipe = golden.config, golden.config["finetune"]
-    model = golden.compiled_network(recipe["learning_rate"], **options)
+    model = golden.compiled_network(finetuning_rate(recipe), **options)
     generator = np.random.default_rng(nudge)
     amount = 1e-7 if nudge else 0.0
     for key, value in golden.state("final").items():
@@ -243,9 +256,10 @@ def follow_finetuning(golden: Golden, nudge: int = 0, **options) -> list[int]:
             model, golden.state("finetune_step0"), f"{golden.name}, finetune_step0"
         )
     )
+    last_row = max(comparison.recorded) * batch_size
     model.fit(
-        images[: last * batch_size],
-        labels[: last * batch_size],
+        images[:last_row],
+        labels[:last_row],
         batch_size=batch_size,
         shuffle=False,
         verbose=0,
@@ -259,7 +273,7 @@ def follow_finetuning(golden: Golden, nudge: int = 0, **options) -> list[int]:
     return comparison.compared
 
 
-def lambdas_in_step(golden: Golden) -> np.ndarray:
+def lambdas_in_step(transformation: dlth.RandomSparseTransformation) -> np.ndarray:
     """Lambda at every step until `fit` stops, measured on a weight that it pulls at.
 
     Two weights are 1 before every step, one is about to be removed, there is no other
@@ -277,9 +291,8 @@ def lambdas_in_step(golden: Golden) -> np.ndarray:
             measured.append(1.0 - float(pulled))
             kernel.assign([[1.0], [1.0]])
 
-    transformation = golden.transformation()
     transformation.ticket = dlth.Ticket({"dense": np.array([[True], [False]])})
-    more_steps_than_needed = len(golden.lambdas) + 5
+    more_steps_than_needed = transformation.schedule.steps + 5
     nothing = np.zeros((more_steps_than_needed, 2)), np.zeros((more_steps_than_needed, 1))
     model.fit(*nothing, batch_size=1, verbose=0, callbacks=[transformation, Measure()])
     return np.array(measured)

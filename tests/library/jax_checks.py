@@ -23,10 +23,9 @@ def library_without_tensorflow():
 
 
 def golden_mlp():
-    for path in sorted(golden.FOLDER.glob("*.npz")):
-        found = golden.Golden(path)
-        if found.config["network"] == "mlp" and not found.is_iterative:
-            measured = golden.lambdas_in_step(found)
+    for found in golden.read_all():
+        if found.config["network"] == "mlp" and not found.cycles:
+            measured = golden.lambdas_in_step(found.transformation())
             error = np.abs(measured - found.lambdas).max()
             assert error <= golden.LAMBDA_TOLERANCE
             golden.follow_transformation(found)
