@@ -8,7 +8,8 @@ from dlth_tf.experiment.moment import Moment
 from dlth_tf.experiment.placement import DISTRIBUTIONS, Placement
 from dlth_tf.experiment.plan import Settings
 from dlth_tf.experiment.sparse_training import MaskChanges
-from dlth_tf.experiment.stages import Task, TransformationRecipe
+from dlth_tf.experiment.stages import Task
+from dlth_tf.experiment.training_stages import TransformationRecipe
 from dlth_tf.schedules import PenaltyGrowth
 from official import data
 from official.modeling import networks

@@ -17,17 +17,19 @@ from dlth_tf.experiment.sparse_training import (
     SetTraining,
 )
 from dlth_tf.experiment.stages import (
-    EarlyBirdTraining,
     InitialWeights,
     MagnitudeTicket,
     Pruned,
     RandomTicket,
     Task,
     TicketStage,
+    WeightsStage,
+)
+from dlth_tf.experiment.training_stages import (
+    EarlyBirdTraining,
     Training,
     Transformation,
     TransformationRecipe,
-    WeightsStage,
 )
 from official.training.recipe import Recipe
 

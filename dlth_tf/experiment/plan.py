@@ -9,12 +9,8 @@ from dlth_tf.experiment.methods import METHODS, WITHOUT_SPARSITY
 from dlth_tf.experiment.moment import Moment
 from dlth_tf.experiment.placement import Placement
 from dlth_tf.experiment.sparse_training import USUAL_CHANGES, MaskChanges
-from dlth_tf.experiment.stages import (
-    Stage,
-    Task,
-    TransformationRecipe,
-    WeightsStage,
-)
+from dlth_tf.experiment.stages import Stage, Task, WeightsStage
+from dlth_tf.experiment.training_stages import TransformationRecipe
 from dlth_tf.experiment.workbench import Workbench
 from official.common.choices import choose
 from official.training.recipe import Recipe

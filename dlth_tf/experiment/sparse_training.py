@@ -2,7 +2,9 @@
 
 import dataclasses
 
-from dlth_tf.experiment.stages import Placement, TicketStage, WeightsStage
+from dlth_tf.experiment.placement import Placement
+from dlth_tf.experiment.stages import TicketStage, WeightsStage
+from dlth_tf.experiment.training_stages import FitStage
 from official.training.recipe import Recipe
 
 
@@ -52,7 +54,7 @@ USUAL_CHANGES = MaskChanges()
 
 
 @dataclasses.dataclass(frozen=True)
-class SparseTraining(WeightsStage):
+class SparseTraining(FitStage):
     """Training by the recipe while a callback changes the mask."""
 
     weights: WeightsStage
@@ -65,19 +67,9 @@ class SparseTraining(WeightsStage):
     def _placement(self) -> Placement:
         return self.ticket.placement
 
-    def callback(self, bench):
-        """What changes the mask; its `ticket` is the one it ends with."""
-        raise NotImplementedError
-
     @property
     def masked_by(self):
         return self
-
-    def steps(self, bench):
-        return self.recipe.epochs * self._steps_per_epoch(bench)
-
-    def images(self, bench):
-        return self.steps(bench) * self.recipe.batch_size
 
     def check(self, bench):
         import keras
@@ -94,24 +86,10 @@ class SparseTraining(WeightsStage):
                 f"--unit={self._placement.unit}"
             )
 
-    def compute(self, bench, folder):
-        from dlth_tf.experiment.resumable_fit import ResumableFit
-
-        callback = self.callback(bench)
-        fit = ResumableFit(
-            steps=self.steps(bench),
-            batch_size=self.recipe.batch_size,
-            optimizer=self.recipe.optimizer,
-            l2=self.recipe.l2,
-            seed=self.seed,
-            callbacks=lambda _: [callback],
-        )
-        record = fit.run(bench, folder, self.weights, self.title)
-        callback.ticket.save(folder / TicketStage.FILE)
-        return record
-
-    def _steps_per_epoch(self, bench) -> int:
-        return bench.data.steps_per_epoch(self.recipe.batch_size)
+    def conclude(self, bench, folder, callbacks, record):
+        (changing,) = callbacks
+        changing.ticket.save(folder / TicketStage.FILE)
+        return {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,16 +103,18 @@ class SetTraining(SparseTraining):
     def title(self):
         return f"train by SET from {self.ticket.title}"
 
-    def callback(self, bench):
+    def callbacks(self, bench, done):
         from dlth_tf.dynamic import SparseEvolutionaryTraining
 
-        return SparseEvolutionaryTraining(
-            bench.ticket(self.ticket),
-            every=self._steps_per_epoch(bench),
-            fraction=self.drop_fraction,
-            until=self.steps(bench),
-            seed=self.seed,
-        )
+        return [
+            SparseEvolutionaryTraining(
+                bench.ticket(self.ticket),
+                every=self.steps_per_epoch(bench),
+                fraction=self.drop_fraction,
+                until=self.steps(bench),
+                seed=self.seed,
+            )
+        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,15 +132,17 @@ class RigLTraining(SparseTraining):
         super().check(bench)
         self.changes.last_step(self.steps(bench))
 
-    def callback(self, bench):
+    def callbacks(self, bench, done):
         from dlth_tf.dynamic import RigL
 
-        return RigL(
-            bench.ticket(self.ticket),
-            until=self.changes.last_step(self.steps(bench)),
-            every=self.changes.every,
-            fraction=self.changes.drop_fraction,
-        )
+        return [
+            RigL(
+                bench.ticket(self.ticket),
+                until=self.changes.last_step(self.steps(bench)),
+                every=self.changes.every,
+                fraction=self.changes.drop_fraction,
+            )
+        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,7 +166,7 @@ class GradualPruning(SparseTraining):
         self.changes.last_step(self.steps(bench))
         bench.sparsity_by_kernel(bench.blueprint, self.sparsity, self.placement)
 
-    def callback(self, bench):
+    def callbacks(self, bench, done):
         from dlth_tf.tfmot import MagnitudePruning
         from dlth_tf.tfmot.engine import gradual_schedule
 
@@ -194,10 +176,9 @@ class GradualPruning(SparseTraining):
         sparsities = bench.sparsity_by_kernel(
             bench.network_with(self.weights), self.sparsity, self.placement
         )
-        return MagnitudePruning(
-            {
-                name: gradual_schedule(sparsity, end, every)
-                for name, sparsity in sparsities.items()
-                if sparsity
-            }
-        )
+        schedules = {
+            name: gradual_schedule(sparsity, end, every)
+            for name, sparsity in sparsities.items()
+            if sparsity
+        }
+        return [MagnitudePruning(schedules)]

@@ -1,21 +1,18 @@
 """The stages of an experiment: what each is defined by, and how it is computed.
 
 A stage is a value. Two stages with the same definition (network, data, recipe, seed,
-and the stages they build on) are the same stage and are computed once.
+and the stages they build on) are the same stage and are computed once. Here are those
+that take no training; `training_stages` and `sparse_training` have the others.
 """
 
 import dataclasses
 import functools
 import hashlib
 import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from dlth_tf.experiment.moment import BEGINNING, Moment
 from dlth_tf.experiment.placement import Placement
-from dlth_tf.schedules import PenaltyGrowth
-from official.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from dlth_tf.experiment.workbench import Workbench
@@ -29,22 +26,6 @@ class Task:
     dataset: str
     train_examples: int | None = None
     validation_fraction: float = 0.0
-
-
-@dataclasses.dataclass(frozen=True)
-class TransformationRecipe:
-    """How a network is trained while it is transformed; its length is the growth's."""
-
-    growth: PenaltyGrowth
-    batch_size: int
-    learning_rate: float
-    momentum: float
-    l2: float
-
-    @property
-    def images(self) -> int:
-        """Training images one transformation sees."""
-        return self.growth.steps * self.batch_size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,152 +207,3 @@ class Pruned(WeightsStage):
         bench.ticket(self.ticket).apply(model)
         bench.store.save_weights(folder, bench.weights_of(model))
         return {}
-
-
-@dataclasses.dataclass(frozen=True)
-class Training(WeightsStage):
-    """Training by the recipe: all of it, or from one moment of it to another."""
-
-    noun = "trained weights"
-
-    weights: WeightsStage
-    ticket: TicketStage | None
-    recipe: Recipe
-    seed: int
-    extra_images: int = 0
-    begin: Moment = BEGINNING
-    end: Moment | None = None
-
-    @property
-    def masked_by(self):
-        return self.ticket
-
-    @property
-    def title(self):
-        if self.ticket is None:
-            what = f"train the dense network, seed {self.seed}"
-        else:
-            what = f"finetune {self.weights.noun} by {self.ticket.title}"
-        longer = ", longer" if self.extra_images else ""
-        begin = f", from {self.begin}" if self.begin != BEGINNING else ""
-        end = f", until {self.end}" if self.end else ""
-        return f"{what}{longer}{begin}{end}"
-
-    def steps(self, bench):
-        per_epoch = bench.data.steps_per_epoch(self.recipe.batch_size)
-        end = self.end or Moment(epochs=self._stretched_recipe(per_epoch).epochs)
-        return end.in_steps(per_epoch) - self.begin.in_steps(per_epoch)
-
-    def images(self, bench):
-        return self.steps(bench) * self.recipe.batch_size
-
-    def compute(self, bench, folder):
-        from dlth_tf.experiment.resumable_fit import ResumableFit
-        from dlth_tf.fixed_ticket import FixedTicket
-
-        ticket = self.ticket and bench.ticket(self.ticket)
-        per_epoch = bench.data.steps_per_epoch(self.recipe.batch_size)
-        fit = ResumableFit(
-            steps=self.steps(bench),
-            batch_size=self.recipe.batch_size,
-            optimizer=self._optimizer,
-            l2=self.recipe.l2,
-            seed=self.seed,
-            callbacks=lambda _: [FixedTicket(ticket)] if ticket else [],
-            first_step=self.begin.in_steps(per_epoch),
-        )
-        return fit.run(bench, folder, self.weights, self.title)
-
-    def _stretched_recipe(self, steps_per_epoch):
-        images_per_epoch = steps_per_epoch * self.recipe.batch_size
-        extra_epochs = math.ceil(self.extra_images / images_per_epoch)
-        return self.recipe.stretched(self.recipe.epochs + extra_epochs)
-
-    def _optimizer(self, steps_per_epoch):
-        return self._stretched_recipe(steps_per_epoch).optimizer(steps_per_epoch)
-
-
-@dataclasses.dataclass(frozen=True)
-class EarlyBirdTraining(WeightsStage):
-    """Dense training until the magnitude ticket of a sparsity has settled."""
-
-    noun = "early-bird weights"
-
-    weights: WeightsStage
-    recipe: Recipe
-    sparsity: float
-    placement: Placement
-    seed: int
-
-    @property
-    def title(self):
-        return f"train until ticket {self.sparsity:.3g} has settled, seed {self.seed}"
-
-    def steps(self, bench):
-        """At the most."""
-        return self.recipe.epochs * bench.data.steps_per_epoch(self.recipe.batch_size)
-
-    def images(self, bench):
-        return self.steps(bench) * self.recipe.batch_size
-
-    def compute(self, bench, folder):
-        from dlth_tf.early_bird import EarlyBird
-        from dlth_tf.experiment.resumable_fit import ResumableFit
-
-        model = bench.network_with(self.weights)
-        sparsity = bench.sparsity(model, self.sparsity, self.placement)
-        unit = self.placement.unit
-        fit = ResumableFit(
-            steps=self.steps(bench),
-            batch_size=self.recipe.batch_size,
-            optimizer=self.recipe.optimizer,
-            l2=self.recipe.l2,
-            seed=self.seed,
-            callbacks=lambda _: [EarlyBird(sparsity, unit=unit)],
-        )
-        record = fit.run(bench, folder, self.weights, self.title)
-        epochs = len(record["history"])
-        bench.reporter.line(f"    ticket settled after {epochs} epochs")
-        return {"settled_after_epochs": epochs, **record}
-
-
-@dataclasses.dataclass(frozen=True)
-class Transformation(WeightsStage):
-    noun = "transformed weights"
-    weights: WeightsStage
-    ticket: TicketStage
-    recipe: TransformationRecipe
-    seed: int
-
-    @property
-    def title(self):
-        return f"transform {self.weights.noun} for {self.ticket.title}"
-
-    def steps(self, bench):
-        return self.recipe.growth.steps
-
-    def images(self, bench):
-        return self.recipe.images
-
-    def compute(self, bench, folder):
-        from dlth_tf.experiment.resumable_fit import ResumableFit
-        from dlth_tf.transformation import RandomSparseTransformation
-
-        ticket = bench.ticket(self.ticket)
-        growth = dataclasses.asdict(self.recipe.growth)
-        fit = ResumableFit(
-            steps=self.steps(bench),
-            batch_size=self.recipe.batch_size,
-            optimizer=self._optimizer,
-            l2=self.recipe.l2,
-            seed=self.seed,
-            callbacks=lambda step: [
-                RandomSparseTransformation(ticket, **growth, initial_step=step)
-            ],
-        )
-        return fit.run(bench, folder, self.weights, self.title)
-
-    def _optimizer(self, steps_per_epoch):
-        from official.training.optimizers import SGD
-
-        return SGD(self.recipe.learning_rate, self.recipe.momentum)

@@ -7,13 +7,9 @@ import pytest
 from dlth_tf.experiment.lab import Cycles, Lab
 from dlth_tf.experiment.methods import METHODS
 from dlth_tf.experiment.moment import Moment
-from dlth_tf.experiment.stages import (
-    InitialWeights,
-    Placement,
-    Task,
-    Training,
-    TransformationRecipe,
-)
+from dlth_tf.experiment.placement import Placement
+from dlth_tf.experiment.stages import InitialWeights, Task
+from dlth_tf.experiment.training_stages import Training, TransformationRecipe
 from dlth_tf.schedules import PenaltyGrowth
 from official.training.recipe import Recipe
 

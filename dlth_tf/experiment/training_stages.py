@@ -1,0 +1,200 @@
+"""The stages that train: dense training, finetuning, Early-Bird, transformation."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dlth_tf.experiment.moment import BEGINNING, Moment
+from dlth_tf.experiment.placement import Placement
+from dlth_tf.experiment.stages import TicketStage, WeightsStage
+from dlth_tf.schedules import PenaltyGrowth
+from official.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    import keras
+
+    from dlth_tf.experiment.workbench import Workbench
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformationRecipe:
+    """How a network is trained while it is transformed; its length is the growth's."""
+
+    growth: PenaltyGrowth
+    batch_size: int
+    learning_rate: float
+    momentum: float
+    l2: float
+
+    @property
+    def images(self) -> int:
+        """Training images one transformation sees."""
+        return self.growth.steps * self.batch_size
+
+    def optimizer(self, steps_per_epoch: int) -> "keras.optimizers.Optimizer":
+        """Returns a fresh optimizer, whose rate is constant."""
+        from official.training.optimizers import SGD
+
+        return SGD(self.learning_rate, self.momentum)
+
+
+class FitStage(WeightsStage):
+    """A stage that trains.
+
+    Attributes:
+        weights: what it begins with.
+        recipe: how long and how fast it trains.
+        seed: of the order and augmentation of the images.
+    """
+
+    weights: WeightsStage
+    recipe: Recipe | TransformationRecipe
+    seed: int
+
+    def callbacks(
+        self, bench: "Workbench", done: int
+    ) -> list["keras.callbacks.Callback"]:
+        """What distinguishes this training, `done` steps of which were taken before."""
+        return []
+
+    def conclude(
+        self,
+        bench: "Workbench",
+        folder: Path,
+        callbacks: Sequence["keras.callbacks.Callback"],
+        record: dict,
+    ) -> dict:
+        """Keeps what the callbacks found; returns what to record, beside `record`."""
+        return {}
+
+    def first_step(self, bench: "Workbench") -> int:
+        """Step of the data's order and the optimizer's schedule to begin at."""
+        return 0
+
+    def optimizer(self, steps_per_epoch: int) -> "keras.optimizers.Optimizer":
+        return self.recipe.optimizer(steps_per_epoch)
+
+    def steps_per_epoch(self, bench: "Workbench") -> int:
+        return bench.data.steps_per_epoch(self.recipe.batch_size)
+
+    def steps(self, bench):
+        return self.recipe.epochs * self.steps_per_epoch(bench)
+
+    def images(self, bench):
+        return self.steps(bench) * self.recipe.batch_size
+
+    def compute(self, bench, folder):
+        from dlth_tf.experiment.resumable_fit import ResumableFit
+
+        return ResumableFit(self, bench, folder).run()
+
+
+@dataclasses.dataclass(frozen=True)
+class Training(FitStage):
+    """Training by the recipe: all of it, or from one moment of it to another."""
+
+    noun = "trained weights"
+
+    weights: WeightsStage
+    ticket: TicketStage | None
+    recipe: Recipe
+    seed: int
+    extra_images: int = 0
+    begin: Moment = BEGINNING
+    end: Moment | None = None
+
+    @property
+    def masked_by(self):
+        return self.ticket
+
+    @property
+    def title(self):
+        if self.ticket is None:
+            what = f"train the dense network, seed {self.seed}"
+        else:
+            what = f"finetune {self.weights.noun} by {self.ticket.title}"
+        longer = ", longer" if self.extra_images else ""
+        begin = f", from {self.begin}" if self.begin != BEGINNING else ""
+        end = f", until {self.end}" if self.end else ""
+        return f"{what}{longer}{begin}{end}"
+
+    def first_step(self, bench):
+        return self.begin.in_steps(self.steps_per_epoch(bench))
+
+    def steps(self, bench):
+        per_epoch = self.steps_per_epoch(bench)
+        end = self.end or Moment(epochs=self._stretched_recipe(per_epoch).epochs)
+        return end.in_steps(per_epoch) - self.first_step(bench)
+
+    def optimizer(self, steps_per_epoch):
+        return self._stretched_recipe(steps_per_epoch).optimizer(steps_per_epoch)
+
+    def callbacks(self, bench, done):
+        from dlth_tf.fixed_ticket import FixedTicket
+
+        return [FixedTicket(bench.ticket(self.ticket))] if self.ticket else []
+
+    def _stretched_recipe(self, steps_per_epoch):
+        images_per_epoch = steps_per_epoch * self.recipe.batch_size
+        extra_epochs = math.ceil(self.extra_images / images_per_epoch)
+        return self.recipe.stretched(self.recipe.epochs + extra_epochs)
+
+
+@dataclasses.dataclass(frozen=True)
+class EarlyBirdTraining(FitStage):
+    """Dense training until the magnitude ticket of a sparsity has settled.
+
+    Its steps are those at the most.
+    """
+
+    noun = "early-bird weights"
+
+    weights: WeightsStage
+    recipe: Recipe
+    sparsity: float
+    placement: Placement
+    seed: int
+
+    @property
+    def title(self):
+        return f"train until ticket {self.sparsity:.3g} has settled, seed {self.seed}"
+
+    def callbacks(self, bench, done):
+        from dlth_tf.early_bird import EarlyBird
+
+        model = bench.network_with(self.weights)
+        sparsity = bench.sparsity(model, self.sparsity, self.placement)
+        return [EarlyBird(sparsity, unit=self.placement.unit)]
+
+    def conclude(self, bench, folder, callbacks, record):
+        epochs = len(record["history"])
+        bench.reporter.line(f"    ticket settled after {epochs} epochs")
+        return {"settled_after_epochs": epochs}
+
+
+@dataclasses.dataclass(frozen=True)
+class Transformation(FitStage):
+    """Dense training under the penalty that extrudes what a ticket removes (RST)."""
+
+    noun = "transformed weights"
+
+    weights: WeightsStage
+    ticket: TicketStage
+    recipe: TransformationRecipe
+    seed: int
+
+    @property
+    def title(self):
+        return f"transform {self.weights.noun} for {self.ticket.title}"
+
+    def steps(self, bench):
+        return self.recipe.growth.steps
+
+    def callbacks(self, bench, done):
+        from dlth_tf.transformation import RandomSparseTransformation
+
+        growth = dataclasses.asdict(self.recipe.growth)
+        ticket = bench.ticket(self.ticket)
+        return [RandomSparseTransformation(ticket, **growth, initial_step=done)]
