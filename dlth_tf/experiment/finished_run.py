@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlth_tf.experiment.stages import Task, WeightsStage
+from dlth_tf.experiment.stages import Task, TicketStage, WeightsStage
 from dlth_tf.experiment.store import read_weights
 
 if TYPE_CHECKING:
@@ -58,20 +58,24 @@ class FinishedRun:
         Args:
             data: the run's data set, for the number of classes and the images' size.
         """
+        from dlth_tf.shrinking import shrink
+        from dlth_tf.ticket import Ticket
         from dlth_tf.variables import set_weights
         from official.modeling.networks import build_network
         from official.modeling.plain import plain
 
+        last = self._stage(self.result["stages"][-1])
         network = build_network(
             self.task.network,
             input_shape=data.input_shape,
             classes=len(data.class_names),
         )
-        set_weights(network, read_weights(self._stage / WeightsStage.FILE))
+        if self.result.get("shrunk_by"):
+            ticket = Ticket.load(self._stage(self.result["shrunk_by"]) / TicketStage.FILE)
+            network = shrink(network, ticket)
+        set_weights(network, read_weights(last / WeightsStage.FILE))
         return plain(network)
 
-    @property
-    def _stage(self) -> Path:
-        """The last stage's folder, also if the experiment has been moved."""
-        name = Path(self.result["stages"][-1]).name
-        return self.folder.parent.parent / "stages" / name
+    def _stage(self, recorded: str) -> Path:
+        """The folder of a stage, also if the experiment has been moved."""
+        return self.folder.parent.parent / "stages" / Path(recorded).name

@@ -87,6 +87,13 @@ flags.DEFINE_string(
     "weights along the inputs 2 are kept, at --sparsity=0.5; or filter.",
 )
 
+flags.DEFINE_bool(
+    "shrink",
+    False,
+    "With --unit=filter: leave what a ticket removes out of the network before it is "
+    "finetuned, which makes finetuning and the exported network smaller and faster.",
+)
+
 flags.DEFINE_string(
     "dataset",
     "digits",
@@ -237,6 +244,7 @@ def settings() -> Settings:
             until=FLAGS.mask_until,
             drop_fraction=FLAGS.drop_fraction,
         ),
+        shrink=FLAGS.shrink,
     )
 
 

@@ -65,6 +65,7 @@ class Lab:
     sparsity: float
     seed: int
     mask_changes: MaskChanges = USUAL_CHANGES
+    shrink: bool = False
 
     def initial_weights(self) -> WeightsStage:
         """The randomly initialised network."""
@@ -116,17 +117,39 @@ class Lab:
         self,
         weights: WeightsStage,
         ticket: TicketStage | None = None,
-        extra_images: int = 0,
+        *,
         begin: Moment = BEGINNING,
         end: Moment | None = None,
     ) -> WeightsStage:
         """Trains by the recipe: the dense network, or only what a ticket keeps.
 
-        With `extra_images` it lasts longer by so many, its schedule stretched. `begin`
-        and `end` are moments of the recipe between which to train.
+        `begin` and `end` are moments of the recipe between which to train.
+        """
+        recipe, seed = self.recipe, self.seed
+        return Training(self.task, weights, ticket, recipe, seed, begin=begin, end=end)
+
+    def finetune(
+        self,
+        weights: WeightsStage,
+        ticket: TicketStage,
+        *,
+        begin: Moment = BEGINNING,
+        extra_images: int = 0,
+    ) -> WeightsStage:
+        """Trains what a ticket keeps, as the last stage of a method.
+
+        With `extra_images` it lasts longer by so many, its schedule stretched. Where the
+        experiment asks for it, the network is made physically smaller first.
         """
         return Training(
-            self.task, weights, ticket, self.recipe, self.seed, extra_images, begin, end
+            self.task,
+            weights,
+            ticket,
+            self.recipe,
+            self.seed,
+            extra_images,
+            begin,
+            shrunk=self.shrink,
         )
 
     def train_until_settled(self, weights: WeightsStage) -> WeightsStage:

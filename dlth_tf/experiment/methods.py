@@ -14,12 +14,12 @@ def dense(lab: Lab) -> WeightsStage:
 
 def scratch(lab: Lab) -> WeightsStage:
     """A random ticket, trained from its initial weights."""
-    return lab.train(lab.initial_weights(), lab.random_ticket())
+    return lab.finetune(lab.initial_weights(), lab.random_ticket())
 
 
 def scratch_long(lab: Lab) -> WeightsStage:
     """Scratch, trained for as many images as rst in all: what rst's cost buys."""
-    return lab.train(
+    return lab.finetune(
         lab.initial_weights(), lab.random_ticket(), extra_images=lab.transformation.images
     )
 
@@ -27,21 +27,21 @@ def scratch_long(lab: Lab) -> WeightsStage:
 def l1(lab: Lab) -> WeightsStage:
     """Pretrain, remove the smallest magnitudes, finetune (Li et al., ICLR 2017)."""
     pretrained = lab.train(lab.initial_weights())
-    return lab.train(pretrained, lab.magnitude_ticket(pretrained))
+    return lab.finetune(pretrained, lab.magnitude_ticket(pretrained))
 
 
 def lr_rewind(lab: Lab) -> WeightsStage:
     """Like l1, but the rate goes back only to --rewind_to (Renda et al., ICLR 2020)."""
     pretrained = lab.train(lab.initial_weights())
     ticket = lab.magnitude_ticket(pretrained)
-    return lab.train(pretrained, ticket, begin=lab.rewind_to)
+    return lab.finetune(pretrained, ticket, begin=lab.rewind_to)
 
 
 def lth(lab: Lab) -> WeightsStage:
     """Pretrain, prune, rewind, train the winning ticket (Frankle & Carbin, ICLR 2019)."""
     pretrained = lab.train(lab.initial_weights())
     ticket = lab.magnitude_ticket(pretrained)
-    return lab.train(lab.rewound_weights(), ticket, begin=lab.rewind_to)
+    return lab.finetune(lab.rewound_weights(), ticket, begin=lab.rewind_to)
 
 
 def lth_iter(lab: Lab) -> WeightsStage:
@@ -51,19 +51,19 @@ def lth_iter(lab: Lab) -> WeightsStage:
         trained = lab.train(weights, ticket, begin=begin)
         ticket = lab.magnitude_ticket(trained, sparsity)
         weights, begin = lab.rewound_weights(), lab.rewind_to
-    return lab.train(weights, ticket, begin=begin)
+    return lab.finetune(weights, ticket, begin=begin)
 
 
 def eb(lab: Lab) -> WeightsStage:
     """Pretrain only until the mask settles, prune, finetune (You et al., ICLR 2020)."""
     pretrained = lab.train_until_settled(lab.initial_weights())
-    return lab.train(pretrained, lab.magnitude_ticket(pretrained))
+    return lab.finetune(pretrained, lab.magnitude_ticket(pretrained))
 
 
 def rst(lab: Lab) -> WeightsStage:
     """A random ticket, transformed, then finetuned (Bai et al., ICLR 2022)."""
     ticket = lab.random_ticket()
-    return lab.train(lab.transform(lab.initial_weights(), ticket), ticket)
+    return lab.finetune(lab.transform(lab.initial_weights(), ticket), ticket)
 
 
 def rst_iter(lab: Lab) -> WeightsStage:
@@ -74,25 +74,25 @@ def rst_iter(lab: Lab) -> WeightsStage:
         weights = lab.transform(weights, ticket, lab.cycles.transformation)
         if lab.cycles.zero_between:
             weights = lab.prune(weights, ticket)
-    return lab.train(weights, ticket)
+    return lab.finetune(weights, ticket)
 
 
 def snip(lab: Lab) -> WeightsStage:
     """Keep what the initial loss would feel most (Lee et al., ICLR 2019)."""
     weights = lab.initial_weights()
-    return lab.train(weights, lab.saliency_ticket(weights, "snip"))
+    return lab.finetune(weights, lab.saliency_ticket(weights, "snip"))
 
 
 def grasp(lab: Lab) -> WeightsStage:
     """Keep what the initial gradient flow needs (Wang et al., ICLR 2020)."""
     weights = lab.initial_weights()
-    return lab.train(weights, lab.saliency_ticket(weights, "grasp"))
+    return lab.finetune(weights, lab.saliency_ticket(weights, "grasp"))
 
 
 def synflow(lab: Lab) -> WeightsStage:
     """Keep what most flows through, without data (Tanaka et al., NeurIPS 2020)."""
     weights = lab.initial_weights()
-    return lab.train(weights, lab.saliency_ticket(weights, "synflow"))
+    return lab.finetune(weights, lab.saliency_ticket(weights, "synflow"))
 
 
 def random_erk(lab: Lab) -> WeightsStage:

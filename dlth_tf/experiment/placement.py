@@ -43,7 +43,8 @@ class Placement:
 
     def __post_init__(self):
         choose("distribution", self.distribution, DISTRIBUTIONS)
-        unit_named(self.unit)
+        if self.unit != "filter":  # Made, it loads Keras, which takes seconds.
+            unit_named(self.unit)
         if self.layer_sparsity:
             layer_sparsity(self.layer_sparsity, 0.0)
             if self.layers or self.distribution != "uniform":

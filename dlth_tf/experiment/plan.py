@@ -23,6 +23,7 @@ _SHARED = (
     "rewind_to",
     "placement",
     "mask_changes",
+    "shrink",
 )
 
 
@@ -43,8 +44,14 @@ class Settings:
     sparsities: tuple[float, ...]
     seeds: tuple[int, ...]
     mask_changes: MaskChanges = USUAL_CHANGES
+    shrink: bool = False
 
     def __post_init__(self):
+        if self.shrink and self.placement.unit != "filter":
+            raise ValueError(
+                "--shrink leaves whole filters out and needs --unit=filter. Received: "
+                f"--unit={self.placement.unit}"
+            )
         for method in self.methods:
             choose("method", method, METHODS)
         for sparsity in self.sparsities:
@@ -61,7 +68,11 @@ class Settings:
 
     def shared(self) -> dict:
         """What all runs have in common, ready for JSON."""
-        return {name: dataclasses.asdict(getattr(self, name)) for name in _SHARED}
+        shared = ((name, getattr(self, name)) for name in _SHARED)
+        return {
+            name: dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+            for name, value in shared
+        }
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,13 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from dlth_tf.experiment.cost import (
+    dense_training_flops,
+    network_cost,
+    training_flops,
+)
 from dlth_tf.experiment.plan import Run, Settings
+from dlth_tf.experiment.stages import WeightsStage
 from dlth_tf.experiment.store import write_json
 from dlth_tf.experiment.table import table
 from dlth_tf.experiment.workbench import Workbench
@@ -103,7 +109,9 @@ def _measure(run: Run, bench: Workbench) -> dict:
 
     stage = run.stage
     ticket = stage.masked_by and bench.ticket(stage.masked_by)
-    records = {needed.title: bench.store.record(needed) for needed in stage.lineage()}
+    done = {needed: bench.store.record(needed) for needed in stage.lineage()}
+    records = {needed.title: record for needed, record in done.items()}
+    flops = training_flops(done, bench)
     measured = evaluate(bench.network_with(stage), bench.data, "test")
     images = sum(record.get("images", 0) for record in records.values())
     return {
@@ -117,6 +125,9 @@ def _measure(run: Run, bench: Workbench) -> dict:
         "test_images": measured.images,
         "train_images": images,
         "train_cost": images / run.dense_stage.images(bench),
+        "train_flops": flops,
+        "train_flops_cost": flops / dense_training_flops(run.dense_stage, bench),
+        **network_cost(stage, bench),
         "seconds": sum(record.get("seconds", 0.0) for record in records.values()),
         "weights_left": 1.0 - ticket.sparsity if ticket else 1.0,
         "sparsity_per_layer": ticket.sparsity_per_kernel() if ticket else {},
@@ -126,8 +137,15 @@ def _measure(run: Run, bench: Workbench) -> dict:
             for title, record in records.items()
             if "history" in record
         },
+        "shrunk_by": _shrunk_by(stage, bench),
         "stages": [os.fspath(bench.store.folder(s)) for s in stage.lineage()],
     }
+
+
+def _shrunk_by(stage: WeightsStage, bench: Workbench) -> str | None:
+    """The folder of the ticket by which a run's network was made smaller."""
+    shrunk = getattr(stage, "shrunk", False)
+    return os.fspath(bench.store.folder(stage.masked_by)) if shrunk else None
 
 
 def _versions() -> dict[str, str]:

@@ -82,7 +82,7 @@ class ResumableFit:
         return record | stage.conclude(bench, self.folder, own_callbacks, record)
 
     def _compiled(self, per_epoch: int) -> keras.Model:
-        model = self.bench.network_with(self.stage.weights)
+        model = self.stage.starting_network(self.bench)
         model.compile(
             optimizer=self.stage.optimizer(per_epoch),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),

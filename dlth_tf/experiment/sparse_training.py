@@ -157,6 +157,10 @@ class GradualPruning(SparseTraining):
     def _placement(self):
         return self.placement
 
+    def multiply_adds(self, bench):
+        # Its mask grows on the way.
+        return self.cost(bench).multiply_adds
+
     @property
     def title(self):
         return f"train and prune gradually to {self.sparsity:.3g}, seed {self.seed}"

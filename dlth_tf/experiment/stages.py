@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, ClassVar
 from dlth_tf.experiment.placement import Placement
 
 if TYPE_CHECKING:
+    import keras
+
+    from dlth_tf.cost import ModelCost
     from dlth_tf.experiment.workbench import Workbench
 
 
@@ -112,6 +115,17 @@ class WeightsStage(Stage):
     def masked_by(self) -> Stage | None:
         """The stage whose ticket says which weights are kept; None: all of them."""
         return None
+
+    def network(self, bench: "Workbench") -> "keras.Model":
+        """A new network that such weights belong to."""
+        return bench.build_network(seed=0)
+
+    def cost(self, bench: "Workbench") -> "ModelCost":
+        """What one image costs in the network, its mask counted."""
+        from dlth_tf.cost import layer_costs
+
+        ticket = self.masked_by and bench.ticket(self.masked_by)
+        return layer_costs(bench.blueprint, ticket)
 
 
 class TicketStage(Stage):

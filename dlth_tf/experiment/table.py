@@ -6,14 +6,26 @@ from collections.abc import Iterable, Sequence
 
 from dlth_tf.experiment.methods import METHODS
 
-_HEAD = ("method", "sparsity", "test accuracy %", "weights left", "cost", "seeds")
+_HEAD = (
+    "method",
+    "sparsity",
+    "test accuracy %",
+    "weights left",
+    "FLOPs left",
+    "images seen",
+    "train FLOPs",
+    "seeds",
+)
 
 
 def table(results: Iterable[dict]) -> str:
-    """Accuracy, weights left and cost, by method and sparsity, as Markdown.
+    """Accuracy, size and cost, by method and sparsity, as Markdown.
 
     Accuracy is the mean over seeds, with the sample standard deviation. Weights left
-    counts the kernels; cost is in images seen, relative to training the dense network.
+    counts the kernels; FLOPs left is for one image, zeros skipped. Images seen and FLOPs
+    of the training are relative to training the dense network once; there, too, the
+    steps of a fixed ticket skip its zeros, while pretraining and transformation are
+    dense.
     """
     cells: dict[tuple, list[dict]] = defaultdict(list)
     for result in results:
@@ -36,7 +48,9 @@ def _row(sparsity: float, method: str, runs: Sequence[dict]) -> tuple[str, ...]:
         f"{sparsity:g}",
         accuracy,
         f"{100 * runs[0]['weights_left']:.1f}%",
+        f"{100 * runs[0]['multiply_adds_left'] / runs[0]['dense_multiply_adds']:.1f}%",
         f"{statistics.mean(run['train_cost'] for run in runs):.2f}x",
+        f"{statistics.mean(run['train_flops_cost'] for run in runs):.2f}x",
         str(len(runs)),
     )
 

@@ -73,8 +73,19 @@ class FitStage(WeightsStage):
         """Step of the data's order and the optimizer's schedule to begin at."""
         return 0
 
+    def starting_network(self, bench: "Workbench") -> "keras.Model":
+        """The network to train, with the weights it begins with."""
+        return bench.network_with(self.weights)
+
     def optimizer(self, steps_per_epoch: int) -> "keras.optimizers.Optimizer":
         return self.recipe.optimizer(steps_per_epoch)
+
+    def multiply_adds(self, bench: "Workbench") -> int:
+        """Of one image on its way forward, while this trains.
+
+        A fixed ticket's are counted as on a machine that skips every zero.
+        """
+        return self.cost(bench).kept_multiply_adds
 
     def steps_per_epoch(self, bench: "Workbench") -> int:
         return bench.data.steps_per_epoch(self.recipe.batch_size)
@@ -104,6 +115,7 @@ class Training(FitStage):
     extra_images: int = 0
     begin: Moment = BEGINNING
     end: Moment | None = None
+    shrunk: bool = False
 
     @property
     def masked_by(self):
@@ -118,7 +130,19 @@ class Training(FitStage):
         longer = ", longer" if self.extra_images else ""
         begin = f", from {self.begin}" if self.begin != BEGINNING else ""
         end = f", until {self.end}" if self.end else ""
-        return f"{what}{longer}{begin}{end}"
+        shrunk = ", made smaller" if self.shrunk else ""
+        return f"{what}{shrunk}{longer}{begin}{end}"
+
+    def network(self, bench):
+        return self._made_smaller(super().network(bench), bench)
+
+    def starting_network(self, bench):
+        return self._made_smaller(super().starting_network(bench), bench)
+
+    def cost(self, bench):
+        from dlth_tf.cost import layer_costs
+
+        return layer_costs(self.network(bench)) if self.shrunk else super().cost(bench)
 
     def first_step(self, bench):
         return self.begin.in_steps(self.steps_per_epoch(bench))
@@ -134,7 +158,13 @@ class Training(FitStage):
     def callbacks(self, bench, done):
         from dlth_tf.fixed_ticket import FixedTicket
 
-        return [FixedTicket(bench.ticket(self.ticket))] if self.ticket else []
+        masked = self.ticket and not self.shrunk
+        return [FixedTicket(bench.ticket(self.ticket))] if masked else []
+
+    def _made_smaller(self, network, bench):
+        from dlth_tf.shrinking import shrink
+
+        return shrink(network, bench.ticket(self.ticket)) if self.shrunk else network
 
     def _stretched_recipe(self, steps_per_epoch):
         images_per_epoch = steps_per_epoch * self.recipe.batch_size

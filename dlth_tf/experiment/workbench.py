@@ -11,6 +11,7 @@ from dlth_tf.experiment.stages import Stage, Task, TicketStage, WeightsStage
 from dlth_tf.experiment.store import StageStore
 
 if TYPE_CHECKING:
+    from dlth_tf.cost import ModelCost
     from dlth_tf.sparsity import Sparsity
 
 
@@ -91,7 +92,7 @@ class Workbench:
         """The network with the weights of a finished stage."""
         from dlth_tf.variables import set_weights
 
-        model = self.build_network(seed=0)
+        model = stage.network(self)
         set_weights(model, self.store.load_weights(stage))
         return model
 
@@ -159,6 +160,13 @@ class Workbench:
     def blueprint(self):
         """The network, whatever its weights."""
         return self.build_network(seed=0)
+
+    @functools.cached_property
+    def dense_cost(self) -> "ModelCost":
+        """What one image costs in the whole network."""
+        from dlth_tf.cost import layer_costs
+
+        return layer_costs(self.blueprint)
 
     def _forget_models(self) -> None:
         import keras
