@@ -4,6 +4,13 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
+_SIZES = (
+    "parameters_left",
+    "multiply_adds_left",
+    "dense_parameters",
+    "dense_multiply_adds",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
@@ -30,7 +37,10 @@ class RunRecord:
         name: of the run's folder.
         accuracy: on the test images, a fraction.
         cost: images seen, relative to training the dense network.
+        flops_cost: FLOPs of its trainings, relative to training the dense network.
         weights_left: fraction of the kernels' weights.
+        size: parameters and multiply-adds of the network, left and dense, by name.
+        layer_sizes: the same of each layer that has parameters.
         layers: fraction removed, by layer.
         phases: its trainings, in order.
         stages: names of the folders of the stages it was made from, in order.
@@ -46,7 +56,10 @@ class RunRecord:
     images: int | None
     cost: float | None
     seconds: float | None
+    flops_cost: float | None
     weights_left: float | None
+    size: Mapping[str, float]
+    layer_sizes: tuple[Mapping[str, object], ...]
     layers: Mapping[str, float]
     phases: tuple[Phase, ...]
     stages: tuple[str, ...]
@@ -72,7 +85,10 @@ class RunRecord:
             images=_whole(record.get("train_images")),
             cost=_amount(record.get("train_cost")),
             seconds=_amount(record.get("seconds")),
+            flops_cost=_amount(record.get("train_flops_cost")),
             weights_left=number(record.get("weights_left")),
+            size=_numbers({name: record.get(name) for name in _SIZES}),
+            layer_sizes=tuple(_mapping(part) for part in _list(record.get("layers"))),
             layers=_numbers(record.get("sparsity_per_layer")),
             phases=_phases(record.get("history")),
             stages=tuple(_last_part(s) for s in _list(record.get("stages"))),

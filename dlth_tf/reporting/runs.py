@@ -9,6 +9,7 @@ from dlth_tf.reporting.markup import items, paragraph, table, tag, text
 from dlth_tf.reporting.missing import missing_seeds
 from dlth_tf.reporting.reading import Experiment
 from dlth_tf.reporting.records import number
+from dlth_tf.reporting.sizes import sizes
 
 
 def results_table(experiment: Experiment, comparison: Comparison) -> str:
@@ -100,6 +101,7 @@ def run_section(experiment: Experiment, cell: Cell, shared: Mapping[str, object]
         tag("h3", text(cell.title)),
         paragraph(summary(method)) if method else "",
         _seeds(cell),
+        sizes(cell.runs[0]),
         paragraph(f"How seed {cell.runs[0].seed} was made:") + _lineage(experiment, cell),
         tag("p", tag("a", "Settings that all runs share", href="#settings"), "."),
         paragraph("Settings of its own:") + items(lines) if lines else "",
@@ -116,7 +118,7 @@ def _in_pieces(command: str) -> str:
 
 
 def _seeds(cell: Cell) -> str:
-    head = ["seed", "accuracy %", "top-5 %", "images seen", "cost", "seconds"]
+    head = ["seed", "accuracy %", "top-5 %", "images seen", "cost", "FLOPs", "seconds"]
     rows = [
         [
             text(run.seed),
@@ -124,6 +126,7 @@ def _seeds(cell: Cell) -> str:
             _or_dash(run.top5, lambda v: f"{100 * v:.2f}"),
             _or_dash(run.images, lambda v: f"{v:,}"),
             _or_dash(run.cost, lambda v: f"{v:.2f}x"),
+            _or_dash(run.flops_cost, lambda v: f"{v:.2f}x"),
             _or_dash(run.seconds, lambda v: f"{v:,.1f}"),
         ]
         for run in cell.runs
@@ -133,7 +136,11 @@ def _seeds(cell: Cell) -> str:
         if (cell.weights_left is not None)
         else ""
     )
-    return table(head, rows, f"Its runs, one for each seed.{left}", class_="numbers")
+    caption = (
+        f"Its runs, one for each seed.{left} Cost is in images seen, FLOPs are those of "
+        "the training, zeros of a fixed ticket skipped; both relative to dense."
+    )
+    return table(head, rows, caption, class_="numbers")
 
 
 def _or_dash(value, written) -> str:

@@ -69,6 +69,20 @@ def _result(folder: Path, method: str, sparsity: float, seed: int, flags: dict) 
         "train_images": 1000 * (1 + len(phases)),
         "train_cost": 1.0 + len(phases),
         "seconds": 1.5,
+        "train_flops_cost": 0.5 + len(phases),
+        "parameters_left": 404.0 - 288 * sparsity,
+        "dense_parameters": 404,
+        "multiply_adds_left": 18_512.0 - 18_432 * sparsity,
+        "dense_multiply_adds": 18_512,
+        "layers": [
+            {
+                "name": "body",
+                "parameters": 288,
+                "parameters_left": 288 * (1 - sparsity),
+                "multiply_adds": 18_432,
+                "multiply_adds_left": 18_432 * (1 - sparsity),
+            }
+        ],
         "weights_left": 1.0 - sparsity,
         "sparsity_per_layer": {"stem": 0.0, "body": sparsity, "head": 0.0}
         if sparsity

@@ -162,6 +162,15 @@ def test_a_cell_leads_to_its_settings_and_command(finished):
     assert "pretrain l1 0.9 seed0" in section
 
 
+def test_a_cell_tells_what_each_layer_costs(finished):
+    markup = (finished / "report.html").read_text("utf-8")
+    section = markup.split('id="run-l1-0.9"')[1].split("</section>")[0]
+    assert "Multiply-adds for one image, zeros skipped: 1,923 of 18,512." in section
+    layer = [">288<", ">29<", ">18,432<", ">1,843<"]
+    places = [section.index(cell, section.index(">body<")) for cell in layer]
+    assert places == sorted(places)
+
+
 def test_page_names_no_path_of_the_machine(finished):
     markup = (finished / "report.html").read_text("utf-8")
     for path in (str(finished), "/nowhere", "/elsewhere"):
