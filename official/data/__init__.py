@@ -29,10 +29,10 @@ __all__ = [
 # validation_fraction)`, imported when one of its data sets is loaded.
 _SOURCES = {
     "digits": "digits",
-    "mnist": "mnist",
-    "fashion_mnist": "mnist",
-    "cifar10": "cifar",
-    "cifar100": "cifar",
+    "mnist": "small_sets",
+    "fashion_mnist": "small_sets",
+    "cifar10": "small_sets",
+    "cifar100": "small_sets",
     "tiny_imagenet": "folder",
     "imagenet": "imagenet",
     "imagenet200": "imagenet",
