@@ -3,11 +3,12 @@
     python -m benchmarks.filters
 
 For each network and each fraction of filters removed: parameters, multiply-adds, bytes of
-the `.keras` file and of a SavedModel, and the milliseconds of inference at two batch
-sizes. The three networks take turns, one call each, so that other work on the machine
-slows all alike; the speed-up is the median of the dense network's times relative to the
-shrunken one's of the same turn. On a busy machine, `--clock=processor --threads=1` counts
-only the time for which this program had a processor.
+the `.keras` file and of a SavedModel, the milliseconds of inference at two batch sizes,
+and those of a finetuning step (the masked network's under `FixedTicket`). The three
+networks take turns, one call each, so that other work on the machine slows all alike; the
+speed-up is the median of the dense network's times relative to the shrunken one's of the
+same turn. On a busy machine, `--clock=processor --threads=1` counts only the time for
+which this program had a processor.
 """
 
 import argparse
@@ -18,9 +19,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
+from benchmarks.turns import step_seconds
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 BATCH_SIZES = (128, 1)
+TRAINING_BATCH_SIZE = 128
+TRAINING_STEPS = 8
+_WARM_UP = 2
 _CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 HEADER = (
     f"{'filters removed':<16}{'network':<9}{'parameters':>11}{'multiply-adds':>15}"
@@ -90,6 +98,47 @@ def compare(network: str, sparsity: float, rounds: int, clock: Callable) -> None
             f"{1 - 1 / gain:.1%} of the time saved",
             flush=True,
         )
+    print(_finetuning(networks, ticket), flush=True)
+
+
+def _finetuning(networks: dict, ticket) -> str:
+    """What a training step takes in each network, the steps taking turns."""
+    import keras
+
+    import dlth_tf as dlth
+
+    random = np.random.default_rng(0)
+    count = TRAINING_BATCH_SIZE * TRAINING_STEPS
+    images = random.normal(size=(count, 32, 32, 3)).astype("float32")
+    labels = random.integers(0, 10, count)
+
+    def fit_of(name, model):
+        def fit(turnstile):
+            model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+            model.fit(
+                images,
+                labels,
+                batch_size=TRAINING_BATCH_SIZE,
+                shuffle=False,
+                verbose=0,
+                callbacks=[
+                    turnstile,
+                    *([dlth.FixedTicket(ticket)] if name == "masked" else []),
+                ],
+            )
+
+        return fit
+
+    fits = [fit_of(name, model) for name, model in networks.items()]
+    seconds = step_seconds(fits, keras.callbacks.Callback, _WARM_UP)
+    gain = np.median(seconds[0] / seconds[2])
+    medians = ", ".join(
+        f"{name} {1e3 * np.median(steps):.1f} ms"
+        for name, steps in zip(networks, seconds, strict=True)
+    )
+    return (
+        f"  finetuning, batch {TRAINING_BATCH_SIZE}: {medians}; {gain:.1f} times faster"
+    )
 
 
 def _milliseconds(

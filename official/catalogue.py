@@ -62,7 +62,8 @@ _MORE_DATA = """
   how many training images these have is known once they are there (1,281 to a class on
   average). A copy with other classes can be used as `folder:PATH`.
 - A set that is downloaded or prepared by TensorFlow Datasets lies in `--data_dir`, by
-  default `~/tensorflow_datasets`.
+  default `~/tensorflow_datasets`. `python -m official.data.array_file` keeps a small
+  set as one file of arrays, which is read without TensorFlow.
 - Sets of up to 2 GiB are decoded once and kept in memory; others are read and decoded
   while training. The order of the images follows from the seed and the epoch in both.
 """
@@ -70,16 +71,27 @@ _MORE_DATA = """
 
 def page() -> str:
     """Returns the page, as Markdown."""
-    networks = _table(
+    return "".join(
+        [
+            *(_INTRODUCTION, _NETWORKS, networks_table(), _MORE_NETWORKS),
+            *(_DATA, data_table(), _MORE_DATA),
+        ]
+    )
+
+
+def networks_table() -> str:
+    """Returns the table of networks, with their sizes as published and as built."""
+    return _table(
         ("name", "parameters", "published", "source", "input", "classes"),
         (_network_row(name, size) for name, size in SIZES.items()),
     )
-    data = _table(
+
+
+def data_table() -> str:
+    """Returns the table of data sets."""
+    return _table(
         ("name", "data set", "images", "input", "classes", "how to get it", "licence"),
         (_data_row(description) for description in KNOWN.values()),
-    )
-    return "".join(
-        [_INTRODUCTION, _NETWORKS, networks, _MORE_NETWORKS, _DATA, data, _MORE_DATA]
     )
 
 
