@@ -70,7 +70,12 @@ class Checkpoint:
 
     def restore_metrics(self, model: keras.Model) -> None:
         """Gives a model the metrics of an epoch that is under way, within `fit`."""
-        _assign(model.metrics_variables, self._part("metrics"))
+        values = self._part("metrics")
+        if len(model.metrics_variables) < len(values):
+            # Keras makes metrics' variables when they first see data.
+            logits = keras.ops.zeros((1, *model.output_shape[1:]))
+            model.compute_metrics(None, keras.ops.zeros((1,), "int32"), logits)
+        _assign(model.metrics_variables, values)
 
     def restore_callbacks(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         """Gives callbacks their own state back."""
