@@ -19,6 +19,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 
+# So that random moments fall on steps more often than on what is between trainings.
+_USUAL_SECONDS = 0.03
+
+
 class StepCount:
     """A count in a file, as a killed program leaves it too."""
 
@@ -105,12 +109,18 @@ def jumping_clock(seed: int) -> None:
     time.time = lambda: own() + chance.uniform(-1, 1) * 30 * 86400
 
 
+def slow_steps(seconds: float) -> None:
+    """Lets every step take so much longer."""
+    after_each_step(lambda: time.sleep(seconds))
+
+
 _FAULTS = {
     "signal": lambda fault: (
         signal_after(fault["signal"], fault["after_seconds"])
         if "after_seconds" in fault
         else signal_at(fault["signal"], fault["at_step"])
     ),
+    "seconds_per_step": lambda fault: slow_steps(fault["seconds_per_step"]),
     "unreadable_batch": lambda fault: unreadable_batch(fault["unreadable_batch"]),
     "jumping_clock": lambda fault: jumping_clock(fault["jumping_clock"]),
 }
@@ -122,6 +132,7 @@ def main() -> None:
     fault = json.loads(os.environ.get("FAULT", "{}"))
     if fault:
         _FAULTS[next(iter(fault))](fault)
+    slow_steps(_USUAL_SECONDS)
     after_each_step(StepCount(os.environ["STEPS"]).add_one)
     train.run()
 

@@ -6,9 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from dlth_tf.experiment.stages import TicketStage
-from dlth_tf.ticket import Ticket
-
 _MEASURED = ("test_accuracy", "test_loss", "test_top5", "train_images", "history")
 
 
@@ -40,6 +37,9 @@ def _contents(folder: Path) -> Iterator[tuple[str, object]]:
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
+    from dlth_tf.experiment.stages import TicketStage
+    from dlth_tf.ticket import Ticket
+
     if path.name == TicketStage.FILE:
         return Ticket.load(path).masks
     return dict(np.load(path))
