@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-
 # So that random moments fall on steps more often than on what is between trainings.
 _USUAL_SECONDS = 0.03
 

@@ -17,7 +17,7 @@ from dlth_tf.experiment.callbacks import (
 from dlth_tf.experiment.checkpoint import Checkpoint, Checkpoints
 from dlth_tf.experiment.save_checkpoint import EpochMadeWhole, SaveCheckpoint
 from dlth_tf.weight_decay import CoupledL2
-from official.data.feed import UnreadableData, feed, reading_errors
+from official.data.feed import feed, reading_errors
 
 if TYPE_CHECKING:
     from dlth_tf.experiment.training_stages import FitStage
@@ -43,7 +43,7 @@ class ResumableFit:
 
         Raises:
             Stopped: the program was asked to end; the state is kept.
-            UnreadableData: an image can't be read; the state is kept.
+            UnreadableData: an image can't be read; the last checkpoint is kept.
         """
         stage, bench = self.stage, self.bench
         model = self._compiled(self._per_epoch)
@@ -92,39 +92,34 @@ class ResumableFit:
         """
         bench, progress = self.bench, saved.progress
         done = progress.in_steps(self._per_epoch)
-        saving = SaveCheckpoint(
-            checkpoints,
-            saved,
-            own_callbacks,
-            per_epoch=self._per_epoch,
-            epochs=self._epochs,
-            interval=bench.checkpoint_every,
-            stop=bench.stop,
-        )
         callbacks = [
             CoupledL2(self.stage.recipe.l2),
             *own_callbacks,
             StopAfter(self.stage.steps(bench) - done),
             StopOnNaN(done),
             *validation(bench),
-            saving,
+            SaveCheckpoint(
+                checkpoints,
+                saved,
+                own_callbacks,
+                per_epoch=self._per_epoch,
+                epochs=self._epochs,
+                interval=bench.checkpoint_every,
+                stop=bench.stop,
+            ),
             *tensorboard(self.folder),
             EpochBar(bench.reporter, done, self._per_epoch, self._epochs),
         ]
-        try:
-            with bench.stop.wait(), reading_errors():
-                model.fit(
-                    self._batches(done),
-                    initial_epoch=progress.epoch,
-                    epochs=progress.epoch + 1 if progress.step else self._epochs,
-                    steps_per_epoch=self._per_epoch - progress.step,
-                    shuffle=False,
-                    verbose=0,
-                    callbacks=callbacks,
-                )
-        except UnreadableData:
-            saving.save_steps()
-            raise
+        with bench.stop.wait(), reading_errors():
+            model.fit(
+                self._batches(done),
+                initial_epoch=progress.epoch,
+                epochs=progress.epoch + 1 if progress.step else self._epochs,
+                steps_per_epoch=self._per_epoch - progress.step,
+                shuffle=False,
+                verbose=0,
+                callbacks=callbacks,
+            )
 
     def _compiled(self, per_epoch: int) -> keras.Model:
         model = self.stage.starting_network(self.bench)

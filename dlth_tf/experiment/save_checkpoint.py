@@ -64,7 +64,7 @@ class SaveCheckpoint(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self._steps += 1
         self._progress.step += 1
-        if self._epoch_is_over():
+        if self._model.stop_training or self._progress.step == self._per_epoch:
             return
         if self._stop.received:
             self._save()
@@ -83,14 +83,6 @@ class SaveCheckpoint(keras.callbacks.Callback):
         self._stop.raise_if_received()
         if self._within_epoch:
             raise EpochMadeWhole
-
-    def save_steps(self) -> None:
-        """Keeps the steps made since the last state was kept: the next one failed."""
-        if self._steps and not self._epoch_is_over():
-            self._save()
-
-    def _epoch_is_over(self) -> bool:
-        return self._model.stop_training or self._progress.step == self._per_epoch
 
     def _save(self) -> None:
         self._progress.seconds += time.monotonic() - self._since
