@@ -2,9 +2,12 @@
 
     python -m dlth_tf.train --flagfile=configs/quickstart.flags
 
-Killed at any moment, the same command goes on where it stopped.
+Killed at any moment, the same command goes on where it stopped. Exit codes: 0 all is
+done; 1 something failed; 2 wrong usage; 75 stopped by SIGTERM, to be started again.
 """
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
@@ -12,7 +15,6 @@ from absl import flags
 from dlth_tf.experiment import flags as program_flags
 from dlth_tf.experiment.command_line import (
     FAILURE,
-    INTERRUPTED,
     USAGE,
     reject_arguments,
     say,
@@ -20,36 +22,48 @@ from dlth_tf.experiment.command_line import (
 )
 from dlth_tf.experiment.finished_run import FinishedRun
 from dlth_tf.experiment.layer_table import layer_tables
+from dlth_tf.experiment.lock import InUse
 from dlth_tf.experiment.plan import Run, Settings, describe, runs_of, stages_of
 from dlth_tf.experiment.progress import Reporter
 from dlth_tf.experiment.quiet import start_tensorflow_quietly
 from dlth_tf.experiment.results import Results
+from dlth_tf.experiment.stop_signals import Stopped, StopSignals
 from dlth_tf.experiment.workbench import PlanBench, Workbench
+from dlth_tf.files import WriteFailed
 
 flags.adopt_module_key_flags(program_flags)
+
+_LOOK_AGAIN_SECONDS = 1.0
 
 
 def main(argv: list[str]) -> int:
     reporter = Reporter()
     try:
-        reject_arguments(argv)
-        settings = program_flags.settings()
-        return _experiment(settings, reporter)
+        with StopSignals() as stop:
+            reject_arguments(argv)
+            return _experiment(program_flags.settings(), reporter, stop)
     except (ValueError, FileNotFoundError) as error:
         return say(error, USAGE)
-    except OSError as error:
-        return say(error, FAILURE)
-    except KeyboardInterrupt:
-        reporter.line("\nStopped. The same command goes on from the last epoch.")
-        return INTERRUPTED
+    except (OSError, InUse) as error:
+        return say(_with_advice(error), FAILURE)
+    except Stopped as stopped:
+        reporter.line(f"\nStopped by {stopped}. The same command goes on from here.")
+        return stopped.exit_code
 
 
-def _experiment(settings: Settings, reporter: Reporter) -> int:
+def _experiment(settings: Settings, reporter: Reporter, stop: StopSignals) -> int:
     output_dir = flags.FLAGS.output_dir
-    kind = PlanBench if flags.FLAGS.dry_run else Workbench
-    bench = kind(settings.task, output_dir, flags.FLAGS.data_dir, reporter)
+    bench = (PlanBench if flags.FLAGS.dry_run else Workbench)(
+        settings.task,
+        output_dir,
+        flags.FLAGS.data_dir,
+        reporter,
+        program_flags.checkpoint_every(),
+        stop,
+    )
     results = Results(output_dir)
-    runs = runs_of(settings)
+    shard = program_flags.shard()
+    runs = runs_of(settings) if shard is None else shard.of(runs_of(settings))
     results.check(settings)
     if flags.FLAGS.dry_run:
         print(describe(runs, bench))
@@ -60,8 +74,9 @@ def _experiment(settings: Settings, reporter: Reporter) -> int:
     if left:
         start_tensorflow_quietly()
         _check(settings, left, bench)
-        results.claim(settings)
-        failure = _run_all(left, bench, results, reporter)
+        with results.in_use(shared=shard is not None):
+            results.claim(settings)
+            failure = _run_all(left, bench, results, reporter)
         if failure:
             return failure
     print(results.publish())
@@ -112,19 +127,38 @@ def _check(settings: Settings, runs: list[Run], bench: Workbench) -> None:
 
 
 def _run_all(
-    runs: list[Run], bench: Workbench, results: Results, reporter: Reporter
+    runs: Sequence[Run], bench: Workbench, results: Results, reporter: Reporter
 ) -> int:
+    """Makes all runs, those last that need a stage another program is at."""
     from dlth_tf.experiment.callbacks import TrainingFailed
 
-    for number, run in enumerate(runs, 1):
-        reporter.run(number, len(runs), run.name)
-        try:
-            bench.obtain(run.stage)
-        except (TrainingFailed, OSError) as error:
-            return say(f"{run.name}: {error}", FAILURE)
-        result = results.finish(run, bench, program_flags.as_dict())
-        reporter.line(f"    test accuracy {100 * result['test_accuracy']:.2f}%")
+    waiting = list(enumerate(runs, 1))
+    told = ""
+    while waiting:
+        tried, waiting = waiting, []
+        for number, run in tried:
+            reporter.run(number, len(runs), run.name)
+            try:
+                bench.obtain(run.stage)
+            except InUse as error:
+                waiting.append((number, run))
+                in_use = str(error)
+                continue
+            except (TrainingFailed, OSError) as error:
+                return say(f"{run.name}: {_with_advice(error)}", FAILURE)
+            result = results.finish(run, bench, program_flags.as_dict())
+            reporter.line(f"    test accuracy {100 * result['test_accuracy']:.2f}%")
+        if len(waiting) == len(tried):
+            if in_use != told:
+                reporter.line(f"Waiting: {in_use}")
+            told = in_use
+            time.sleep(_LOOK_AGAIN_SECONDS)
     return 0
+
+
+def _with_advice(error: Exception) -> str:
+    full = isinstance(error, WriteFailed)
+    return f"{error}{' The same command goes on once there is room.' * full}"
 
 
 def run() -> None:

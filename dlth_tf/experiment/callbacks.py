@@ -3,13 +3,10 @@
 import contextlib
 import math
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 
-from dlth_tf.experiment import checkpoint
-from dlth_tf.experiment.checkpoint import Progress
 from dlth_tf.experiment.evaluation import evaluate
 from dlth_tf.experiment.progress import Reporter
 
@@ -42,8 +39,8 @@ class StopOnNaN(keras.callbacks.Callback):
         self._step += 1
         if not math.isfinite(float(logs["loss"])):
             raise TrainingFailed(
-                f"The loss became {float(logs['loss'])} at step {self._step}. The state "
-                "at the end of the epoch before is kept. Try a lower learning rate."
+                f"The loss became {float(logs['loss'])} at step {self._step}. The last "
+                "checkpoint before is kept. Try a lower learning rate."
             )
 
 
@@ -55,33 +52,6 @@ class _Validation(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         measured = evaluate(self.model, self._bench.data, "validation")
         logs["val_loss"], logs["val_accuracy"] = measured.loss, measured.accuracy
-
-
-class SaveCheckpoint(keras.callbacks.Callback):
-    """Keeps the state at the end of every epoch."""
-
-    def __init__(
-        self,
-        folder: Path,
-        progress: Progress,
-        stateful: Sequence[keras.callbacks.Callback],
-    ):
-        super().__init__()
-        self._folder = folder
-        self._progress = progress
-        self._stateful = stateful
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._began = time.monotonic()
-
-    def on_epoch_end(self, epoch, logs=None):
-        self._progress.epoch = epoch + 1
-        self._progress.seconds += time.monotonic() - self._began
-        self._progress.history.append({name: float(v) for name, v in logs.items()})
-        self._progress.finished = (
-            self._model.stop_training or epoch + 1 == self.params["epochs"]
-        )
-        checkpoint.save(self._folder, self.model, self._progress, self._stateful)
 
 
 def validation(bench) -> list[keras.callbacks.Callback]:
@@ -103,28 +73,31 @@ class EpochBar(keras.callbacks.Callback):
 
     _SHOWN = ("loss", "accuracy", "val_accuracy", "penalty")
 
-    def __init__(self, reporter: Reporter):
+    def __init__(self, reporter: Reporter, done: int, per_epoch: int, epochs: int):
         super().__init__()
         self._reporter = reporter
+        self._first = done / per_epoch
+        self._begun = done % per_epoch
+        self._per_epoch = per_epoch
+        self._epochs = epochs
 
     def on_train_begin(self, logs=None):
         self._began = time.monotonic()
-        self._first: int | None = None
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
-        if self._first is None:
-            self._first = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        self._show(self._epoch + (batch + 1) / self.params["steps"], logs, last=False)
+        steps = self._begun + batch + 1
+        self._show(self._epoch + steps / self._per_epoch, logs, last=False)
 
     def on_epoch_end(self, epoch, logs=None):
-        last = self._model.stop_training or epoch + 1 == self.params["epochs"]
+        self._begun = 0
+        last = self._model.stop_training or epoch + 1 == self._epochs
         self._show(epoch + 1, logs, last)
 
     def _show(self, done: float, logs, last: bool) -> None:
-        total = self.params["epochs"]
+        total = self._epochs
         spent = time.monotonic() - self._began
         left = spent / max(done - self._first, 1e-9) * (total - done)
         if done < total or last:

@@ -1,9 +1,12 @@
-"""The state of a training in progress, in one file that is whole or absent."""
+"""The state of a training in progress: the last two, each with a checksum."""
 
 import dataclasses
+import hashlib
+import io
 import json
-import zipfile
-from collections.abc import Sequence
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -12,7 +15,10 @@ import numpy as np
 from dlth_tf.files import atomic_write
 from dlth_tf.variables import get_weights, set_weights
 
-FILE = "checkpoint.npz"
+FILES = ("checkpoint-a.npz", "checkpoint-b.npz")
+_CHECKSUM = "sha256"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass
@@ -21,54 +27,55 @@ class Progress:
 
     Attributes:
         epoch: epochs done.
+        step: steps done of the epoch after these.
         seconds: time they took.
         history: metrics of each epoch done.
         finished: nothing is left to do.
+        checkpoints: how many were written before this one, the bytes of the last, and
+            the seconds of all.
     """
 
     epoch: int = 0
+    step: int = 0
     seconds: float = 0.0
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
     finished: bool = False
+    checkpoints: dict[str, float] = dataclasses.field(
+        default_factory=lambda: {"number": 0, "bytes": 0, "seconds": 0.0}
+    )
 
+    def __str__(self) -> str:
+        steps = f" and {self.step} steps" if self.step else ""
+        return f"epoch {self.epoch}{steps}"
 
-def save(
-    folder: Path,
-    model: keras.Model,
-    progress: Progress,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-) -> None:
-    """Replaces the folder's checkpoint by the present state.
-
-    Callbacks that have a state of their own say so by `get_state` and `set_state`.
-    """
-    arrays = {f"weights/{name}": value for name, value in get_weights(model).items()}
-    for place, variable in enumerate(model.optimizer.variables):
-        arrays[f"optimizer/{place}"] = keras.ops.convert_to_numpy(variable)
-    for place, callback in enumerate(callbacks):
-        if hasattr(callback, "get_state"):
-            for name, value in callback.get_state().items():
-                arrays[f"callback{place}/{name}"] = value
-    with atomic_write(folder / FILE) as file:
-        np.savez(file, progress=json.dumps(dataclasses.asdict(progress)), **arrays)
+    def in_steps(self, steps_per_epoch: int) -> int:
+        return self.epoch * steps_per_epoch + self.step
 
 
 class Checkpoint:
-    """The state in a folder, read; the very beginning if there is none."""
+    """One state, read from its file; the very beginning if there is none."""
 
-    def __init__(self, folder: Path):
-        self._arrays = _read(folder / FILE)
+    def __init__(self, arrays: Mapping[str, np.ndarray]):
+        self._arrays = arrays
         self.progress = Progress()
-        if "progress" in self._arrays:
-            self.progress = Progress(**json.loads(str(self._arrays["progress"])))
+        if "progress" in arrays:
+            self.progress = Progress(**json.loads(str(arrays["progress"])))
 
     def restore_model(self, model: keras.Model) -> None:
         """Puts the state into a compiled model whose optimizer is built."""
         if not self._arrays:
             return
         set_weights(model, self._part("weights"))
-        for place, variable in enumerate(model.optimizer.variables):
-            variable.assign(self._arrays[f"optimizer/{place}"])
+        _assign(model.optimizer.variables, self._part("optimizer"))
+
+    def restore_metrics(self, model: keras.Model) -> None:
+        """Gives a model the metrics of an epoch that is under way, within `fit`."""
+        values = self._part("metrics")
+        if len(model.metrics_variables) < len(values):
+            # Keras makes metrics' variables when they first see data.
+            logits = keras.ops.zeros((1, *model.output_shape[1:]))
+            model.compute_metrics(None, keras.ops.zeros((1,), "int32"), logits)
+        _assign(model.metrics_variables, values)
 
     def restore_callbacks(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         """Gives callbacks their own state back."""
@@ -85,19 +92,122 @@ class Checkpoint:
         }
 
 
+class Checkpoints:
+    """The last two states of a training, in its folder.
+
+    A new one takes the place of the older, or of a damaged one: whatever happens while
+    it is written, the newest stays.
+    """
+
+    def __init__(self, folder: Path):
+        self._files = [folder / name for name in FILES]
+
+    def newest(self, tell: Callable[[str], None]) -> Checkpoint:
+        """Reads the newest state that is whole.
+
+        Args:
+            tell: is given a line for each damaged one.
+
+        Raises:
+            OSError: a file can't be read.
+        """
+        found, damaged = [], []
+        for path in self._files:
+            try:
+                found.append((Checkpoint(_read(path)), path))
+            except FileNotFoundError:
+                continue
+            except DamagedCheckpoint as error:
+                damaged.append((path, error))
+        found.sort(key=lambda pair: (pair[0].progress.epoch, pair[0].progress.step))
+        newest = found[-1][0] if found else Checkpoint({})
+        for path, error in damaged:
+            instead = "the one before is used" if found else "there is no other"
+            tell(
+                f"The checkpoint '{path}' is damaged ({error}); {instead}: going on "
+                f"after {newest.progress}."
+            )
+        unused = [path for path in self._files if path not in [p for _, p in found]]
+        self._files = [*unused, *(path for _, path in found)]
+        return newest
+
+    def save(
+        self,
+        model: keras.Model,
+        progress: Progress,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+    ) -> None:
+        """Replaces the older state by the present one.
+
+        Callbacks that have a state of their own say so by `get_state` and `set_state`.
+        """
+        began = time.monotonic()
+        arrays = _arrays(model, progress, callbacks)
+        oldest, *newer = self._files
+        with atomic_write(oldest) as file:
+            np.savez(file, **arrays, **{_CHECKSUM: np.array(_checksum(arrays))})
+            size = file.tell()
+        self._files = [*newer, oldest]
+        seconds = time.monotonic() - began
+        progress.checkpoints["number"] += 1
+        progress.checkpoints["bytes"] = size
+        progress.checkpoints["seconds"] += seconds
+        _log.info("%s: %s, %d bytes in %.3f s", oldest, progress, size, seconds)
+
+    def remove(self) -> None:
+        """Drops the states of a training that is finished."""
+        for path in self._files:
+            path.unlink(missing_ok=True)
+
+
+class DamagedCheckpoint(Exception):
+    """A file is not what was written; the message says in what."""
+
+
+def _arrays(model, progress, callbacks) -> dict[str, np.ndarray]:
+    arrays = {f"weights/{name}": value for name, value in get_weights(model).items()}
+    arrays |= _values("optimizer", model.optimizer.variables)
+    if progress.step:
+        arrays |= _values("metrics", model.metrics_variables)
+    for place, callback in enumerate(callbacks):
+        if hasattr(callback, "get_state"):
+            for name, value in callback.get_state().items():
+                arrays[f"callback{place}/{name}"] = value
+    arrays["progress"] = np.array(json.dumps(dataclasses.asdict(progress)))
+    return arrays
+
+
+def _values(prefix: str, variables: Sequence[keras.Variable]) -> dict[str, np.ndarray]:
+    return {
+        f"{prefix}/{place}": keras.ops.convert_to_numpy(variable)
+        for place, variable in enumerate(variables)
+    }
+
+
+def _assign(variables: Sequence[keras.Variable], values: Mapping[str, np.ndarray]):
+    for place, variable in enumerate(variables):
+        variable.assign(values[str(place)])
+
+
+def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {np.shape(arrays[name])} ".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
 def _read(path: Path) -> dict[str, np.ndarray]:
-    if not path.exists():
-        return {}
+    content = path.read_bytes()
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except (zipfile.BadZipFile, ValueError, EOFError) as error:
-        raise OSError(
-            f"The checkpoint '{path}' is damaged ({error}). Remove it to train this "
-            "stage from its beginning."
-        ) from error
-
-
-def remove(folder: Path) -> None:
-    """Drops the checkpoint of a training that is finished."""
-    (folder / FILE).unlink(missing_ok=True)
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            arrays = dict(file)
+        expected = str(arrays.pop(_CHECKSUM))
+    # Whatever unpacking raises (zipfile has a dozen errors), the file is damaged.
+    except Exception as error:
+        raise DamagedCheckpoint(str(error) or type(error).__name__) from error
+    if _checksum(arrays) != expected:
+        raise DamagedCheckpoint("its checksum differs")
+    return arrays

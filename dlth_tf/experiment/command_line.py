@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from absl import app, flags, logging
 
-USAGE, FAILURE, INTERRUPTED = 2, 1, 130
+USAGE, FAILURE = 2, 1
 
 
 def say(error: object, code: int) -> int:

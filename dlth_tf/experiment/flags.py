@@ -2,11 +2,12 @@
 
 from absl import flags
 
+from dlth_tf.experiment.interval import Interval
 from dlth_tf.experiment.lab import Cycles
 from dlth_tf.experiment.methods import METHODS, summary
 from dlth_tf.experiment.moment import Moment
 from dlth_tf.experiment.placement import DISTRIBUTIONS, Placement
-from dlth_tf.experiment.plan import Settings
+from dlth_tf.experiment.plan import Settings, Shard
 from dlth_tf.experiment.sparse_training import MaskChanges
 from dlth_tf.experiment.stages import Task
 from dlth_tf.experiment.training_stages import TransformationRecipe
@@ -22,6 +23,18 @@ flags.DEFINE_string(
     "runs/default",
     "Folder of the experiment: results, weights, logs. The same command with the same "
     "folder goes on where it stopped; more methods, sparsities or seeds are added to it.",
+)
+flags.DEFINE_string(
+    "checkpoint_every",
+    "10min",
+    "How often a training's state is kept within an epoch (at the end of each it always "
+    "is): a time such as 30s, 10min or 2h, or a number of steps such as 500.",
+)
+flags.DEFINE_string(
+    "shard",
+    None,
+    "Do only a part of the runs: 2/8 is the third of eight. Eight programs with 0/8 to "
+    "7/8 on one folder do all of them, each stage once.",
 )
 flags.DEFINE_bool(
     "dry_run",
@@ -246,6 +259,24 @@ def settings() -> Settings:
         ),
         shrink=FLAGS.shrink,
     )
+
+
+def checkpoint_every() -> Interval:
+    """How often a training's state is kept.
+
+    Raises:
+        ValueError: a value that makes no sense; the message names it.
+    """
+    return Interval.parse(FLAGS.checkpoint_every)
+
+
+def shard() -> Shard | None:
+    """The part of the runs that is to be done; None: all, alone.
+
+    Raises:
+        ValueError: a value that makes no sense; the message names it.
+    """
+    return Shard.parse(FLAGS.shard) if FLAGS.shard else None
 
 
 def _transformation(every: int, hold: int) -> TransformationRecipe:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable, Sequence
 
 from dlth_tf.experiment.lab import Cycles, Lab
@@ -74,6 +75,14 @@ class Settings:
             for name, value in shared
         }
 
+    def grid(self) -> dict:
+        """Which runs are asked for: all combinations of these."""
+        return {
+            "method": self.methods,
+            "sparsity": self.sparsities,
+            "seed": self.seeds,
+        }
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -99,6 +108,34 @@ class Run:
     def dense_stage(self) -> WeightsStage:
         """What the run's cost is compared with."""
         return METHODS["dense"](self.lab)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """Every `count`-th of the runs, from number `index` on."""
+
+    index: int = 0
+    count: int = 1
+
+    def of(self, runs: Sequence[Run]) -> Sequence[Run]:
+        """Its part of the runs."""
+        return runs[self.index :: self.count]
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """Reads `"2/8"`, the third of eight.
+
+        Raises:
+            ValueError: the text has another form, or there is no such part.
+        """
+        found = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+        index, count = map(int, found.groups()) if found else (0, 0)
+        if index >= count:
+            raise ValueError(
+                "--shard must be i/k with i from 0 to k - 1, such as 0/4 to 3/4. "
+                f"Received: {text!r}"
+            )
+        return cls(index, count)
 
 
 def runs_of(settings: Settings) -> list[Run]:

@@ -2,7 +2,10 @@
 
 import sys
 import time
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from dlth_tf.experiment.checkpoint import Progress
 
 _WIDTH = 24
 _REFRESH_SECONDS = 0.2
@@ -21,9 +24,10 @@ class Reporter:
         """A run begins; stages that follow belong to it."""
         self._run = f"[{number}/{count}] {name}"
 
-    def stage(self, title: str, epoch: int, epochs: int) -> None:
-        """A stage begins, or goes on after some epochs."""
-        from_where = f", going on after epoch {epoch}" if epoch else ""
+    def stage(self, title: str, progress: "Progress", epochs: int) -> None:
+        """A stage begins, or goes on after some epochs and steps."""
+        begun = progress.epoch or progress.step
+        from_where = f", going on after {progress}" if begun else ""
         self._stream.write(f"{self._run}: {title} ({epochs} epochs{from_where})\n")
         self._stream.flush()
 

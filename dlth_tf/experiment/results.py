@@ -1,8 +1,10 @@
 """The results of an experiment's runs, as files."""
 
+import contextlib
 import json
 import os
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -11,14 +13,16 @@ from dlth_tf.experiment.cost import (
     network_cost,
     training_flops,
 )
+from dlth_tf.experiment.lock import Lock
 from dlth_tf.experiment.plan import Run, Settings
 from dlth_tf.experiment.stages import WeightsStage
 from dlth_tf.experiment.store import write_json
 from dlth_tf.experiment.table import table
 from dlth_tf.experiment.workbench import Workbench
-from dlth_tf.files import atomic_write
+from dlth_tf.files import atomic_write, remove_temporaries
 
 _EXPERIMENT = "experiment.json"
+_ASKED = "asked"
 _SETTLED = "settled_after_epochs"
 _PACKAGES = ("keras", "tensorflow", "jax", "tensorflow-model-optimization", "numpy")
 
@@ -46,6 +50,7 @@ class Results:
 
     def finish(self, run: Run, bench: Workbench, flags: dict) -> dict:
         """Measures a run whose stages are done on the test set, and files the result."""
+        remove_temporaries(self.folder(run))
         result = _measure(run, bench)
         result["run"] = os.fspath(self.folder(run))
         result["flags"] = flags
@@ -56,12 +61,14 @@ class Results:
 
     def publish(self) -> str:
         """Writes `results.jsonl` and `table.md` anew; returns the table."""
-        results = self.all()
-        with atomic_write(self._root / "results.jsonl") as file:
-            file.writelines((json.dumps(result) + "\n").encode() for result in results)
-        text = table(results)
-        with atomic_write(self._root / "table.md") as file:
-            file.write((text + "\n").encode())
+        with self._writing():
+            results = self.all()
+            lines = [json.dumps(result) + "\n" for result in results]
+            with atomic_write(self._root / "results.jsonl") as file:
+                file.writelines(line.encode() for line in lines)
+            text = table(results)
+            with atomic_write(self._root / "table.md") as file:
+                file.write((text + "\n").encode())
         return text
 
     def check(self, settings: Settings) -> None:
@@ -70,25 +77,57 @@ class Results:
         Raises:
             ValueError: it holds something else; the message names the difference.
         """
+        taken = self._root.exists() and any(
+            not path.name.startswith(".") for path in self._root.iterdir()
+        )
         path = self._root / _EXPERIMENT
         if path.exists():
-            theirs, ours = json.loads(path.read_text()), _as_json(settings)
-            differences = _differences(theirs, ours)
+            differences = _differences(_read(path), _as_json(settings.shared()))
             if differences:
                 raise ValueError(
                     f"--output_dir '{self._root}' holds another experiment: "
                     f"{'; '.join(differences)}. Choose another folder."
                 )
-        elif self._root.exists() and any(self._root.iterdir()):
+        elif taken:
             raise ValueError(
                 f"--output_dir '{self._root}' is not empty and holds no experiment. "
                 "Choose another folder."
             )
 
+    @contextlib.contextmanager
+    def in_use(self, shared: bool) -> Iterator[None]:
+        """Makes sure that no other program works on the experiment.
+
+        Args:
+            shared: but those that share it too.
+
+        Raises:
+            InUse: another one does.
+        """
+        self._root.mkdir(parents=True, exist_ok=True)
+        with Lock(self._root / ".lock", f"--output_dir '{self._root}'").held(shared):
+            yield
+
     def claim(self, settings: Settings) -> None:
-        """Marks a free folder as this experiment's."""
-        if not (self._root / _EXPERIMENT).exists():
-            write_json(self._root / _EXPERIMENT, _as_json(settings))
+        """Marks the folder as this experiment's, and notes which runs are asked for.
+
+        Raises:
+            ValueError: another program has made it another experiment's.
+        """
+        path = self._root / _EXPERIMENT
+        with self._writing():
+            self.check(settings)
+            remove_temporaries(self._root)
+            there = _read(path) if path.exists() else _as_json(settings.shared())
+            asked, new = there.get(_ASKED, []), _as_json(settings.grid())
+            if not path.exists() or new not in asked:
+                write_json(path, there | {_ASKED: [*asked, new]})
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One program at a time writes the files that all of them share."""
+        with Lock(self._root / ".files.lock", "its list of results").held(wait=True):
+            yield
 
 
 def _read(path: Path) -> dict:
@@ -96,12 +135,13 @@ def _read(path: Path) -> dict:
         return json.loads(path.read_text())
     except ValueError as error:
         raise OSError(
-            f"'{path}' is damaged ({error}). Remove it to measure the run again."
+            f"'{path}' is damaged ({error}). Remove it, and run the same command again."
         ) from error
 
 
-def _as_json(settings: Settings) -> dict:
-    return json.loads(json.dumps(settings.shared()))
+def _as_json(settings: dict) -> dict:
+    """The settings as they are once they were written and read."""
+    return json.loads(json.dumps(settings))
 
 
 def _measure(run: Run, bench: Workbench) -> dict:

@@ -9,15 +9,15 @@ import keras
 
 from dlth_tf.experiment.callbacks import (
     EpochBar,
-    SaveCheckpoint,
     StopAfter,
     StopOnNaN,
     tensorboard,
     validation,
 )
-from dlth_tf.experiment.checkpoint import Checkpoint
+from dlth_tf.experiment.checkpoint import Checkpoint, Checkpoints
+from dlth_tf.experiment.save_checkpoint import EpochMadeWhole, SaveCheckpoint
 from dlth_tf.weight_decay import CoupledL2
-from official.data.feed import feed
+from official.data.feed import feed, reading_errors
 
 if TYPE_CHECKING:
     from dlth_tf.experiment.training_stages import FitStage
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class ResumableFit:
-    """The training of a stage, kept at the end of every epoch.
+    """The training of a stage, whose state is kept at intervals.
 
     Attributes:
         stage: what is trained, and how; the last epoch may be a part of one.
@@ -39,47 +39,87 @@ class ResumableFit:
     folder: Path
 
     def run(self) -> dict:
-        """Trains from where it stopped; returns what to record."""
+        """Trains from where it stopped; returns what to record.
+
+        Raises:
+            Stopped: the program was asked to end; the state is kept.
+            UnreadableData: an image can't be read; the last checkpoint is kept.
+        """
         stage, bench = self.stage, self.bench
-        steps = stage.steps(bench)
-        per_epoch = stage.steps_per_epoch(bench)
-        epochs = math.ceil(steps / per_epoch)
-        model = self._compiled(per_epoch)
-        saved = Checkpoint(self.folder)
+        model = self._compiled(self._per_epoch)
+        checkpoints = Checkpoints(self.folder)
+        saved = checkpoints.newest(bench.reporter.line)
         saved.restore_model(model)
         progress = saved.progress
-        done = progress.epoch * per_epoch
-        own_callbacks = stage.callbacks(bench, done)
+        own_callbacks = stage.callbacks(bench, progress.in_steps(self._per_epoch))
         saved.restore_callbacks(own_callbacks)
-        if not progress.finished and epochs:
-            bench.reporter.stage(stage.title, progress.epoch, epochs)
-            model.fit(
-                self._batches(done),
-                initial_epoch=progress.epoch,
-                epochs=epochs,
-                steps_per_epoch=per_epoch,
-                shuffle=False,
-                verbose=0,
-                callbacks=[
-                    CoupledL2(stage.recipe.l2),
-                    *own_callbacks,
-                    StopAfter(steps - done),
-                    StopOnNaN(done),
-                    *validation(bench),
-                    SaveCheckpoint(self.folder, progress, own_callbacks),
-                    *tensorboard(self.folder),
-                    EpochBar(bench.reporter),
-                ],
-            )
+        if self._epochs and not progress.finished:
+            bench.reporter.stage(stage.title, progress, self._epochs)
+            try:
+                self._fit(model, checkpoints, saved, own_callbacks)
+            except EpochMadeWhole:
+                return self.run()
         bench.store.save_weights(self.folder, bench.weights_of(model))
         taken = int(model.optimizer.iterations) - stage.first_step(bench)
         record = {
             "steps": taken,
             "images": taken * stage.recipe.batch_size,
             "seconds": round(progress.seconds, 3),
+            "checkpoints": progress.checkpoints,
             "history": progress.history,
         }
         return record | stage.conclude(bench, self.folder, own_callbacks, record)
+
+    @property
+    def _per_epoch(self) -> int:
+        return self.stage.steps_per_epoch(self.bench)
+
+    @property
+    def _epochs(self) -> int:
+        return math.ceil(self.stage.steps(self.bench) / self._per_epoch)
+
+    def _fit(
+        self,
+        model: keras.Model,
+        checkpoints: Checkpoints,
+        saved: Checkpoint,
+        own_callbacks: list[keras.callbacks.Callback],
+    ) -> None:
+        """Trains to the end, or to the end of an epoch that was begun before.
+
+        Keras's `fit` can't begin within an epoch: what is left of it is a `fit` of its
+        own.
+        """
+        bench, progress = self.bench, saved.progress
+        done = progress.in_steps(self._per_epoch)
+        callbacks = [
+            CoupledL2(self.stage.recipe.l2),
+            *own_callbacks,
+            StopAfter(self.stage.steps(bench) - done),
+            StopOnNaN(done),
+            *validation(bench),
+            SaveCheckpoint(
+                checkpoints,
+                saved,
+                own_callbacks,
+                per_epoch=self._per_epoch,
+                epochs=self._epochs,
+                interval=bench.checkpoint_every,
+                stop=bench.stop,
+            ),
+            *tensorboard(self.folder),
+            EpochBar(bench.reporter, done, self._per_epoch, self._epochs),
+        ]
+        with bench.stop.wait(), reading_errors():
+            model.fit(
+                self._batches(done),
+                initial_epoch=progress.epoch,
+                epochs=progress.epoch + 1 if progress.step else self._epochs,
+                steps_per_epoch=self._per_epoch - progress.step,
+                shuffle=False,
+                verbose=0,
+                callbacks=callbacks,
+            )
 
     def _compiled(self, per_epoch: int) -> keras.Model:
         model = self.stage.starting_network(self.bench)

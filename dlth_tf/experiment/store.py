@@ -1,14 +1,16 @@
 """Where finished stages lie, and how they are told from unfinished ones."""
 
+import contextlib
 import json
 import os
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from dlth_tf.experiment.lock import Lock
 from dlth_tf.experiment.stages import Stage, WeightsStage
 from dlth_tf.files import atomic_write
 
@@ -30,6 +32,18 @@ class StageStore:
 
     def is_done(self, stage: Stage) -> bool:
         return (self.folder(stage) / "stage.json").exists()
+
+    @contextlib.contextmanager
+    def lock(self, stage: Stage) -> Iterator[None]:
+        """Makes sure that one program at a time works on a stage, in its folder.
+
+        Raises:
+            InUse: another one does.
+        """
+        folder = self.folder(stage)
+        folder.mkdir(parents=True, exist_ok=True)
+        with Lock(folder / ".lock", f"stage '{stage.title}'").held():
+            yield
 
     def record(self, stage: Stage) -> dict:
         """What was recorded when the stage was finished."""

@@ -5,10 +5,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dlth_tf.experiment.interval import TEN_MINUTES, Interval
 from dlth_tf.experiment.placement import Placement
 from dlth_tf.experiment.progress import Reporter
 from dlth_tf.experiment.stages import Stage, Task, TicketStage, WeightsStage
+from dlth_tf.experiment.stop_signals import StopSignals
 from dlth_tf.experiment.store import StageStore
+from dlth_tf.files import remove_temporaries
 
 if TYPE_CHECKING:
     from dlth_tf.cost import ModelCost
@@ -23,6 +26,8 @@ class Workbench:
         output_dir: the experiment's folder.
         data_dir: where the data set lies, if it is not the data set's usual place.
         reporter: shows progress.
+        checkpoint_every: from one state kept within an epoch to the next.
+        stop: says when the program was asked to end.
     """
 
     def __init__(
@@ -31,10 +36,14 @@ class Workbench:
         output_dir: str | os.PathLike,
         data_dir: str | None,
         reporter: Reporter,
+        checkpoint_every: Interval = TEN_MINUTES,
+        stop: StopSignals | None = None,
     ):
         self.task = task
         self.store = StageStore(output_dir)
         self.reporter = reporter
+        self.checkpoint_every = checkpoint_every
+        self.stop = stop or StopSignals()
         self._data_dir = data_dir
 
     @functools.cached_property
@@ -50,19 +59,28 @@ class Workbench:
         )
 
     def obtain(self, stage: Stage) -> None:
-        """Makes sure that a stage and all it builds on are done."""
-        from official.data.feed import reading_errors
+        """Makes sure that a stage and all it builds on are done.
 
+        Raises:
+            InUse: another program computes one of them.
+            Stopped: the program was asked to end.
+        """
         for needed in stage.lineage():
             if self.store.is_done(needed):
                 continue
-            folder = self.store.folder(needed)
-            folder.mkdir(parents=True, exist_ok=True)
-            with reading_errors():
-                record = needed.compute(self, folder)
-            self.store.finish(needed, record)
-            self._forget_models()
-            self._clean_up(folder)
+            with self.store.lock(needed):
+                # Another program may have finished it just before the lock was free.
+                if not self.store.is_done(needed):
+                    self._compute(needed)
+
+    def _compute(self, stage: Stage) -> None:
+        self.stop.raise_if_received()
+        folder = self.store.folder(stage)
+        remove_temporaries(folder)
+        record = stage.compute(self, folder)
+        self.store.finish(stage, record)
+        self._forget_models()
+        self._clean_up(folder)
 
     def ticket(self, stage: Stage):
         """The ticket that a finished stage left."""
@@ -174,9 +192,9 @@ class Workbench:
         keras.backend.clear_session()
 
     def _clean_up(self, folder: Path) -> None:
-        from dlth_tf.experiment import checkpoint
+        from dlth_tf.experiment.checkpoint import Checkpoints
 
-        checkpoint.remove(folder)
+        Checkpoints(folder).remove()
 
 
 class PlanBench(Workbench):

@@ -1,21 +1,22 @@
 """What an experiment was asked for and has not yet."""
 
 import itertools
-from collections.abc import Sequence
 
 from dlth_tf.reporting.comparison import cell_key
-from dlth_tf.reporting.reading import Begun
+from dlth_tf.reporting.reading import Begun, Experiment
 from dlth_tf.reporting.records import RunRecord
 
 
-def missing_seeds(runs: Sequence[RunRecord]) -> dict[str, list[int]]:
+def missing_seeds(experiment: Experiment) -> dict[str, list[int]]:
     """Seeds that are asked for and not finished, by cell.
 
-    What was asked for is what the commands behind the finished runs did, each for every
-    combination of its methods, sparsities and seeds.
+    What was asked for is what the experiment has noted, and what the commands behind the
+    finished runs asked for: each all combinations of its methods, sparsities and seeds.
     """
+    runs = experiment.runs
     there = {(cell_key(run.method, run.sparsity), run.seed) for run in runs}
-    commands = {str(asked): asked for asked in map(_asked, runs)}
+    grids = [_grid(noted) for noted in experiment.asked] + [_asked(run) for run in runs]
+    commands = {str(asked): asked for asked in grids if asked}
     wanted: dict[tuple[str, int], None] = {}
     for asked in commands.values():
         for method, sparsity, seed in itertools.product(*asked):
@@ -27,11 +28,11 @@ def missing_seeds(runs: Sequence[RunRecord]) -> dict[str, list[int]]:
     return missing
 
 
-def missing_lines(runs: Sequence[RunRecord]) -> list[str]:
+def missing_lines(experiment: Experiment) -> list[str]:
     """What is missing, a line for each cell."""
     return [
         f"{key}: seed {', '.join(map(str, sorted(seeds)))}"
-        for key, seeds in missing_seeds(runs).items()
+        for key, seeds in missing_seeds(experiment).items()
     ]
 
 
@@ -42,12 +43,20 @@ def begun_line(begun: Begun) -> str:
     return f"{begun.title} ({begun.epochs} epoch{'s' * (begun.epochs != 1)} done)"
 
 
-def _asked(run: RunRecord) -> tuple[list[str], list[float], list[int]]:
+Grid = tuple[list[str], list[float], list[int]]
+
+
+def _asked(run: RunRecord) -> Grid:
+    return _grid(run.flags) or ([run.method], [run.sparsity], [run.seed])
+
+
+def _grid(flags: object) -> Grid | None:
+    """Methods, sparsities and seeds by the flags' names; None if they are not there."""
     try:
         methods, sparsities, seeds = (
-            list(run.flags[flag]) for flag in ("method", "sparsity", "seed")
+            list(flags[flag]) for flag in ("method", "sparsity", "seed")
         )
         methods = [str(method) for method in methods]
         return methods, [float(s) for s in sparsities], [int(s) for s in seeds]
     except (KeyError, TypeError, ValueError, OverflowError):
-        return [run.method], [run.sparsity], [run.seed]
+        return None

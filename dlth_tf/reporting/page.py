@@ -133,7 +133,7 @@ def _lead(experiment: Experiment, comparison: Comparison) -> list[str]:
         return [paragraph("No run is finished yet.")]
     seeds = sorted({run.seed for run in experiment.runs})
     methods, sparsities = comparison.methods, comparison.sparsities
-    missing = sum(map(len, missing_seeds(experiment.runs).values()))
+    missing = sum(map(len, missing_seeds(experiment).values()))
     asked = f"{missing} more were asked for." if missing else "None is missing."
     counts = (
         f"{_count(len(experiment.runs), 'run')}: {_count(len(methods), 'method')}, "
@@ -169,7 +169,7 @@ def _count(number: int, one: str, many: str | None = None) -> str:
 def _notice(experiment: Experiment) -> str:
     """What is missing, in progress or unreadable; nothing if all is well."""
     parts = []
-    missing = missing_lines(experiment.runs)
+    missing = missing_lines(experiment)
     for lead, lines in (
         ("Runs that were asked for and are not finished:", missing),
         ("Begun and not finished:", [begun_line(begun) for begun in experiment.begun]),

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ class Experiment:
     Attributes:
         folder: where it lies.
         shared: what all its runs have in common, as `experiment.json` says.
+        asked: the grids of runs that were asked for, as it says too.
         runs: the finished runs.
         begun: stages in progress, or given up.
         skipped: what could not be read, a line for each.
@@ -38,6 +39,7 @@ class Experiment:
 
     folder: Path
     shared: Mapping = dataclasses.field(default_factory=dict)
+    asked: Sequence = ()
     runs: list[RunRecord] = dataclasses.field(default_factory=list)
     begun: list[Begun] = dataclasses.field(default_factory=list)
     skipped: list[str] = dataclasses.field(default_factory=list)
@@ -93,6 +95,8 @@ def read_experiment(folder: str | os.PathLike) -> Experiment:
     if (folder / "experiment.json").exists():
         shared = experiment._json(folder / "experiment.json")
         experiment.shared = shared if isinstance(shared, dict) else {}
+        asked = experiment.shared.get("asked")
+        experiment.asked = asked if isinstance(asked, list) else ()
     experiment.runs = _runs(experiment)
     experiment.begun = list(_begun(folder))
     return experiment
@@ -139,7 +143,8 @@ def _begun(folder: Path) -> Iterator[Begun]:
     for stage in sorted(folder.glob("stages/*")):
         if stage.is_dir() and not (stage / "stage.json").exists():
             words = re.sub(r"-[0-9a-f]{16}$", "", stage.name).replace("-", " ")
-            yield Begun(words, _epochs_done(stage / "checkpoint.npz"))
+            done = [_epochs_done(path) for path in stage.glob("checkpoint-*.npz")]
+            yield Begun(words, max((d for d in done if d is not None), default=None))
 
 
 def _epochs_done(checkpoint: Path) -> int | None:

@@ -15,7 +15,7 @@ from dlth_tf.reporting.sizes import sizes
 def results_table(experiment: Experiment, comparison: Comparison) -> str:
     """Methods by sparsities; every cell leads to its runs."""
     sparsities = comparison.sparsities
-    missing = missing_seeds(experiment.runs)
+    missing = missing_seeds(experiment)
     head = ["method", *(_column_head(comparison, s) for s in sparsities)]
     rows = []
     for method in comparison.methods:

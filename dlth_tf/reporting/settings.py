@@ -8,7 +8,15 @@ from dlth_tf.reporting.comparison import Cell
 from dlth_tf.reporting.records import RunRecord
 
 _OF_THE_RUN = {"method", "sparsity", "seed"}
-_OF_THE_PLACE = {"output_dir", "data_dir", "dry_run", "report", "export"}
+_OF_THE_PLACE = {
+    "output_dir",
+    "data_dir",
+    "checkpoint_every",
+    "shard",
+    "dry_run",
+    "report",
+    "export",
+}
 
 
 def shared_flags(runs: Iterable[RunRecord]) -> dict[str, object]:

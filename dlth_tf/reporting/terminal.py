@@ -14,7 +14,7 @@ def as_text(experiment: Experiment, comparison: Comparison, columns: int = 80) -
     """The report in so many columns: means, spreads and seeds on one scale."""
     lines = _blocks(comparison, columns) if comparison.cells else ["No run is finished."]
     for lead, listed in (
-        ("Not finished", missing_lines(experiment.runs)),
+        ("Not finished", missing_lines(experiment)),
         ("In progress", [begun_line(begun) for begun in experiment.begun]),
         ("Passed over", experiment.skipped),
     ):

@@ -13,6 +13,7 @@ from dlth_tf.attachment import constrained
 from dlth_tf.fixed_ticket import KeepZero
 from dlth_tf.tfmot.engine import pruning_engine
 
+_ATTEMPT = "attempt/"
 _log = logging.getLogger(__name__)
 
 
@@ -85,6 +86,18 @@ class PrunedKernels:
         for name, mask in zip(self._kernels, self._masks, strict=True):
             mask.assign(masks[name].astype(mask.dtype.as_numpy_dtype))
         self._updated_at.assign(updated_at)
+
+    def attempts(self) -> dict[str, np.ndarray]:
+        """What a step tried to make of removed weights, if a mask update may see it."""
+        tried = zip(self._kernels, self._attempts, strict=True)
+        values = {f"{_ATTEMPT}{name}": attempt.numpy() for name, attempt in tried}
+        return {name: value for name, value in values.items() if value.any()}
+
+    def restore_attempts(self, attempts: Mapping[str, np.ndarray]) -> None:
+        """Takes up what `attempts` gave, among other things."""
+        for name, attempt in zip(self._kernels, self._attempts, strict=True):
+            if f"{_ATTEMPT}{name}" in attempts:
+                attempt.assign(attempts[f"{_ATTEMPT}{name}"])
 
     def kept(self) -> dict[str, np.ndarray]:
         masks = [mask.numpy().astype(np.bool_) for mask in self._masks]

@@ -139,6 +139,7 @@ class MagnitudePruning(StepCallback):
             masks = self.ticket.masks
             for group, at in zip(self._groups, self._restored["updated_at"], strict=True):
                 group.restore(masks, int(at))
+                group.restore_attempts(self._restored)
             self._restored = None
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -163,12 +164,12 @@ class MagnitudePruning(StepCallback):
             logs["sparsity"] = self.ticket.sparsity
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """What a checkpoint made after an epoch must keep so that pruning can go on."""
-        updates = [group.updated_at for group in self._groups]
-        return {
-            "updated_at": np.array(updates),
-            **progress_state(self.ticket, self.step),
-        }
+        """What a checkpoint must keep so that pruning can go on."""
+        state = progress_state(self.ticket, self.step)
+        state["updated_at"] = np.array([group.updated_at for group in self._groups])
+        for group in self._groups:
+            state |= group.attempts()
+        return state
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
         """Takes up what `get_state` gave; before `fit`."""

@@ -30,11 +30,11 @@ def feed(
         input_shape: height, width and channels of an image.
     """
     if keras.backend.backend() != "tensorflow":
-        return iter(batches)
+        return _readable(batches)
     import tensorflow as tf
 
     dataset = tf.data.Dataset.from_generator(
-        lambda: batches,
+        lambda: _readable(batches),
         output_signature=(
             tf.TensorSpec((batch_size, *input_shape), tf.float32),
             tf.TensorSpec((batch_size,), tf.int32),
@@ -46,17 +46,31 @@ def feed(
     return dataset.apply(endless).prefetch(_BATCHES_AHEAD)
 
 
+class UnreadableData(OSError):
+    """An image could not be read; the message is one line and names it."""
+
+
 @contextlib.contextmanager
 def reading_errors() -> Iterator[None]:
     """Makes an error in reading an image what it was before TensorFlow reported it.
 
     Raises:
-        OSError: an image could not be read; the message is one line and names it.
+        UnreadableData: an image could not be read.
     """
     try:
         yield
+    except UnreadableData:
+        raise
     except Exception as error:
-        found = re.search(r"^OSError: (.*)$", str(error), re.MULTILINE)
+        found = re.search(rf"{UnreadableData.__name__}: (.*)$", str(error), re.MULTILINE)
         if not found:
             raise
-        raise OSError(found[1]) from error
+        raise UnreadableData(found[1]) from error
+
+
+def _readable(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The batches; an error of any kind in reading one becomes `UnreadableData`."""
+    try:
+        yield from batches
+    except OSError as error:
+        raise UnreadableData(str(error)) from error

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow_model_optimization as tfmot
 
 import dlth_tf as dlth
@@ -67,6 +68,32 @@ def test_going_on_gives_the_same_bits():
     assert training.step == 3 * STEPS
     for name, mask in expected.ticket.masks.items():
         np.testing.assert_array_equal(training.ticket.masks[name], mask)
+    for found, wanted in zip(values(resumed), values(undisturbed), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("step", [2, 4, 5])
+def test_going_on_within_an_epoch_gives_the_same_bits(step):
+    """Masks change before steps 3, 5 and 6, and see what the step before has tried."""
+    undisturbed, expected = compiled(), pruning()
+    kept = {}
+
+    class Keep(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch + 1 == step:
+                kept["values"], kept["state"] = values(self.model), expected.get_state()
+
+    undisturbed.fit(
+        X, Y, batch_size=16, shuffle=False, verbose=0, callbacks=[expected, Keep()]
+    )
+    resumed, training = compiled(), pruning()
+    for place, variable in enumerate([*resumed.variables, *resumed.optimizer.variables]):
+        variable.assign(kept["values"][place])
+    training.set_state(kept["state"])
+    rest = slice(16 * step, None)
+    resumed.fit(
+        X[rest], Y[rest], batch_size=16, shuffle=False, verbose=0, callbacks=[training]
+    )
     for found, wanted in zip(values(resumed), values(undisturbed), strict=True):
         np.testing.assert_array_equal(found, wanted)
 

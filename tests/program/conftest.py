@@ -36,16 +36,27 @@ class Outcome:
 @pytest.fixture
 def train(capfd):
     """Runs the program in this process, on a task of a few seconds."""
-    from dlth_tf import train as program
 
     def run(*arguments: str) -> Outcome:
-        with flagsaver.flagsaver():
-            program.flags.FLAGS(["train", *QUICK, *arguments])
-            code = program.main(["train"])
+        code = _run(arguments)
         captured = capfd.readouterr()
         return Outcome(code, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def train_once():
+    """Runs the program as `train` does, for fixtures that tests share."""
+    return lambda *arguments: Outcome(_run(arguments), "", "")
+
+
+def _run(arguments) -> int:
+    from dlth_tf import train as program
+
+    with flagsaver.flagsaver():
+        program.flags.FLAGS(["train", *QUICK, *arguments])
+        return program.main(["train"])
 
 
 def command(*arguments: str) -> list[str]:

@@ -48,7 +48,7 @@ def begun(folder: Path, title: str, epochs: int) -> None:
     """A stage of which so many epochs are done."""
     stage = folder / "stages" / f"{title}-0123456789abcdef"
     stage.mkdir(parents=True)
-    np.savez(stage / "checkpoint.npz", progress=json.dumps({"epoch": epochs}))
+    np.savez(stage / "checkpoint-a.npz", progress=json.dumps({"epoch": epochs}))
 
 
 def _result(folder: Path, method: str, sparsity: float, seed: int, flags: dict) -> dict:

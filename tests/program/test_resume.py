@@ -81,7 +81,7 @@ def test_killed_several_times_it_ends_with_the_same_bits(undisturbed, tmp_path):
 
 def test_it_goes_on_from_the_last_epoch(tmp_path):
     process = start(tmp_path)
-    while not list(tmp_path.glob("stages/*/checkpoint.npz")):
+    while not list(tmp_path.glob("stages/*/checkpoint-*.npz")):
         time.sleep(0.01)
         assert process.poll() is None
     process.kill()

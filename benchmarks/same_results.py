@@ -1,0 +1,45 @@
+"""Whether two experiments ended with the same results, to the bit."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+_MEASURED = ("test_accuracy", "test_loss", "test_top5", "train_images", "history")
+
+
+def differences(found: Path, expected: Path) -> list[str]:
+    """What differs in weights, tickets, histories, results or table."""
+    left, right = dict(_contents(found)), dict(_contents(expected))
+    return [
+        name
+        for name in sorted(left.keys() | right.keys())
+        if name not in left
+        or name not in right
+        or not np.array_equal(left[name], right[name])
+    ]
+
+
+def _contents(folder: Path) -> Iterator[tuple[str, object]]:
+    for path in folder.glob("stages/*/*.npz"):
+        for name, value in _arrays(path).items():
+            yield f"{path.parent.name}/{path.name}/{name}", value
+    for path in folder.glob("stages/*/stage.json"):
+        record = json.loads(path.read_text())
+        yield f"{path.parent.name}/steps", record.get("steps")
+        yield f"{path.parent.name}/history", json.dumps(record.get("history"))
+    for path in folder.glob("runs/*/result.json"):
+        result = json.loads(path.read_text())
+        measured = {name: result[name] for name in _MEASURED}
+        yield f"{path.parent.name}/result.json", json.dumps(measured)
+    yield "table.md", (folder / "table.md").read_text()
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    from dlth_tf.experiment.stages import TicketStage
+    from dlth_tf.ticket import Ticket
+
+    if path.name == TicketStage.FILE:
+        return Ticket.load(path).masks
+    return dict(np.load(path))

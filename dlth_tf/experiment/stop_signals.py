@@ -1,0 +1,64 @@
+"""Being asked to end (SIGTERM, Ctrl-C), at a moment when nothing is lost by it."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+
+
+class Stopped(BaseException):
+    """The program was asked to end. Like KeyboardInterrupt it is no error."""
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 130 if number == signal.SIGINT else os.EX_TEMPFAIL
+
+
+class StopSignals:
+    """Raises `Stopped` where a signal finds the program, or later if it trains.
+
+    Used as a context manager, in the main thread. A second signal does not wait.
+    """
+
+    def __init__(self):
+        self._received: int | None = None
+        self._waits = False
+
+    def __enter__(self) -> "StopSignals":
+        self._before = {
+            number: signal.signal(number, self._receive)
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def wait(self) -> Iterator[None]:
+        """Signals wait for `raise_if_received` while the body runs."""
+        self._waits = True
+        try:
+            yield
+        finally:
+            self._waits = False
+
+    @property
+    def received(self) -> bool:
+        return self._received is not None
+
+    def raise_if_received(self) -> None:
+        """Ends the program if it was asked to end.
+
+        Raises:
+            Stopped: it was.
+        """
+        if self._received is not None:
+            raise Stopped(self._received)
+
+    def _receive(self, number, frame):
+        again = self.received
+        self._received = number
+        if again or not self._waits:
+            raise Stopped(number)

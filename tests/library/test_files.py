@@ -1,0 +1,45 @@
+"""Files are written as a whole, whatever happens meanwhile."""
+
+import errno
+import os
+
+import pytest
+
+from dlth_tf.files import WriteFailed, atomic_folder, atomic_write, remove_temporaries
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "table.md"
+    path.write_text("before")
+    return path
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_disk_that_fails_leaves_the_file_and_is_named(path, monkeypatch, number):
+    def fail(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(WriteFailed) as raised, atomic_write(path) as file:
+        file.write(b"after")
+    assert str(raised.value) == (
+        f"'{path}' could not be written: {os.strerror(number)}. What was there before is "
+        "whole."
+    )
+    assert path.read_text() == "before"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_other_errors_are_left_alone(path):
+    with pytest.raises(PermissionError), atomic_write(path):
+        raise PermissionError(errno.EACCES, "not yours")
+    assert path.read_text() == "before"
+
+
+def test_what_killed_programs_left_is_removed(path, tmp_path):
+    for writing in (atomic_write(path), atomic_folder(tmp_path / "export")):
+        writing.__enter__()  # and nothing more, as when a program is killed
+        assert len(list(tmp_path.iterdir())) == 2
+        remove_temporaries(tmp_path)
+        assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,118 @@
+"""Faults of one program: nothing is lost but the steps since the last checkpoint."""
+
+import os
+import signal
+
+import pytest
+
+from benchmarks.same_results import differences
+from dlth_tf.experiment.callbacks import StopAfter
+
+TASK = ("--method=rst", "--validation_fraction=0.2", "--model=mlp")
+CHANGING = ("--method=set,rigl,gradual,eb", "--mask_every=3", "--model=mlp")
+
+
+@pytest.fixture
+def at_step(monkeypatch):
+    """Lets a fault happen once, after so many training steps from now."""
+
+    def let(number: int, fault) -> None:
+        own, left = StopAfter.on_train_batch_end, [number]
+
+        def on_train_batch_end(self, batch, logs=None):
+            left[0] -= 1
+            if left[0] == 0:
+                fault()
+            own(self, batch, logs)
+
+        monkeypatch.setattr(StopAfter, "on_train_batch_end", on_train_batch_end)
+
+    return let
+
+
+def terminate():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(train_once, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert train_once(*TASK, f"--output_dir={folder}").code == 0
+    return folder
+
+
+def test_sigterm_within_an_epoch(train, at_step, undisturbed, tmp_path):
+    at_step(9, terminate)
+    outcome = train(*TASK, f"--output_dir={tmp_path}")
+    assert outcome.code == 75
+    assert "Stopped by SIGTERM" in outcome.err.splitlines()[-1]
+    outcome = train(*TASK, f"--output_dir={tmp_path}")
+    assert "going on after epoch 1 and 3 steps" in outcome.err
+    assert not differences(tmp_path, undisturbed)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_exit_code_of_a_signal(train, at_step, tmp_path, number):
+    at_step(1, lambda: os.kill(os.getpid(), number))
+    code = train(*TASK, f"--output_dir={tmp_path}").code
+    assert code == {signal.SIGTERM: 75, signal.SIGINT: 130}[number]
+
+
+def test_disk_full(train, monkeypatch, undisturbed, tmp_path):
+    own, left = os.fsync, [6]
+
+    def fsync(file):
+        if not str(os.readlink(f"/proc/self/fd/{int_of(file)}")).endswith(".tmp"):
+            return own(file)
+        left[0] -= 1
+        if left[0] == 0:
+            raise OSError(28, "No space left on device")
+        return own(file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        outcome = train(*TASK, "--checkpoint_every=2", f"--output_dir={tmp_path}")
+    assert outcome.code == 1
+    last = outcome.err.strip().splitlines()[-1]
+    assert "checkpoint-" in last and "No space left on device" in last
+    assert "The same command goes on once there is room." in last
+    assert train(*TASK, f"--output_dir={tmp_path}").code == 0
+    assert not differences(tmp_path, undisturbed)
+
+
+def int_of(file) -> int:
+    return file if isinstance(file, int) else file.fileno()
+
+
+def test_unreadable_data_within_an_epoch(train, monkeypatch, undisturbed, tmp_path):
+    from official.data.array_data import ArrayImageData
+
+    own, left = ArrayImageData.epoch_batches, [10]
+
+    def epoch_batches(self, *arguments, **options):
+        for batch in own(self, *arguments, **options):
+            left[0] -= 1
+            if left[0] == 0:
+                raise PermissionError(13, "Permission denied", "0017.jpeg")
+            yield batch
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ArrayImageData, "epoch_batches", epoch_batches)
+        outcome = train(*TASK, "--checkpoint_every=2", f"--output_dir={tmp_path}")
+    assert outcome.code == 1
+    assert outcome.err.strip().splitlines()[-1] == (
+        "Error: rst-0.9-seed0: [Errno 13] Permission denied: '0017.jpeg'"
+    )
+    outcome = train(*TASK, f"--output_dir={tmp_path}")
+    assert "going on after epoch 1 and 2 steps" in outcome.err
+    assert not differences(tmp_path, undisturbed)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("step", [2, 7, 13, 20, 27, 33])
+def test_sigterm_while_masks_change(train, at_step, train_once, tmp_path, step):
+    assert train_once(*CHANGING, f"--output_dir={tmp_path}/whole").code == 0
+    at_step(step, terminate)
+    assert train(*CHANGING, f"--output_dir={tmp_path}/hit").code == 75
+    assert train(*CHANGING, f"--output_dir={tmp_path}/hit").code == 0
+    assert not differences(tmp_path / "hit", tmp_path / "whole")
