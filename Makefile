@@ -1,5 +1,6 @@
 # make quickstart   five methods on real data, from nothing to a table
 # make test         lint and tests
+# make test-long    the tests that take minutes each
 PYTHON ?= python3
 VENV ?= .venv
 
@@ -9,7 +10,10 @@ quickstart: $(VENV)/installed
 test: $(VENV)/installed-for-tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
+
+test-long: $(VENV)/installed-for-tests
+	$(VENV)/bin/python -m pytest -m long
 
 $(VENV)/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -22,4 +26,4 @@ $(VENV)/installed-for-tests: $(VENV)/installed tests/requirements.txt
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	@touch $@
 
-.PHONY: quickstart test
+.PHONY: quickstart test test-long

@@ -6,22 +6,24 @@ import pytest
 from keras import layers
 
 import dlth_tf as dlth
-from official.modeling.networks import NETWORKS, build_network
+from official.modeling.networks import build_network
+from tests.families import EVERY_NETWORK
 from tests.library import channel_models as models
 
 _EXAMPLES = {"wrn-DEPTH-WIDTH": "wrn-10-2", "keras:NAME": "keras:MobileNet"}
-_APPLICATIONS = {
-    "MobileNetV2": 32,
-    "MobileNetV3Small": 32,
-    "ResNet50V2": 32,
-    "VGG16": 32,
-    "EfficientNetB0": 32,
-    "DenseNet121": 32,
-}
+_APPLICATIONS = [
+    "MobileNetV3Small",
+    "ResNet50V2",
+    *(
+        pytest.param(name, marks=pytest.mark.long)
+        for name in ("MobileNetV2", "VGG16", "EfficientNetB0", "DenseNet121")
+    ),
+]
 
 
-@pytest.mark.parametrize("name", [_EXAMPLES.get(name, name) for name in NETWORKS])
+@pytest.mark.parametrize("name", EVERY_NETWORK)
 def test_every_network_of_official(name):
+    name = _EXAMPLES.get(name, name)
     model = build_network(name, input_shape=(32, 32, 3), classes=10)
     models.assert_shrinks(model)
 
@@ -29,8 +31,7 @@ def test_every_network_of_official(name):
 @pytest.mark.parametrize("name", _APPLICATIONS)
 def test_networks_of_keras_applications(name):
     build = getattr(keras.applications, name)
-    size = _APPLICATIONS[name]
-    models.assert_shrinks(build(weights=None, input_shape=(size, size, 3), classes=10))
+    models.assert_shrinks(build(weights=None, input_shape=(32, 32, 3), classes=10))
 
 
 @pytest.mark.parametrize("sparsity", [0.3, 0.9])

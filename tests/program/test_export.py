@@ -12,17 +12,13 @@ from absl.testing import flagsaver
 
 from dlth_tf import exporting
 from dlth_tf.exporting import artifacts
-from official.modeling.networks import NETWORKS, build_network
+from official.modeling.networks import build_network
 from official.modeling.plain import plain
+from tests.families import EVERY_NETWORK
 from tests.program.conftest import Outcome, results_in
 
 DIGITS = SimpleNamespace(scale=16.0, mean=(0.1,), std=(0.3,))
 _LARGE_IMAGES = ("vgg", "resnet18", "resnet34", "resnet50", "mobilenetv2")
-_BIG = (
-    *("resnet32", "resnet44", "resnet56", "resnet110"),
-    *("resnet18", "resnet34", "resnet50", "mobilenetv2", "keras:NAME"),
-    *("vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn"),
-)
 _EXAMPLES = {"wrn-DEPTH-WIDTH": "wrn-10-1", "keras:NAME": "keras:MobileNetV3Small"}
 
 
@@ -177,10 +173,7 @@ def test_without_normalization_images_come_normalised(model, tmp_path):
     np.testing.assert_allclose(logits, model.predict_on_batch(x), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=[pytest.mark.slow] * (n in _BIG)) for n in NETWORKS],
-)
+@pytest.mark.parametrize("name", EVERY_NETWORK)
 def test_every_network_computes_the_same(name, tmp_path):
     import tensorflow as tf
 
