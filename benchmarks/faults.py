@@ -106,13 +106,13 @@ class Trial:
         if "Traceback" in said:
             raise Wrong(f"it said a traceback: {said[-600:]}")
 
-    def moment(self) -> float:
-        """Seconds after a program's first step, before an undisturbed one ends."""
-        return self.chance.uniform(0, self.whole.seconds)
-
     def step(self) -> int:
         """A step within the experiment."""
         return self.chance.randrange(1, self.whole.steps)
+
+    def moment(self) -> dict[str, float]:
+        """A step, and some time after it, which may fall into a checkpoint."""
+        return {"at_step": self.step(), "after_seconds": self.chance.uniform(0, 0.3)}
 
 
 class Whole:
@@ -120,13 +120,7 @@ class Whole:
 
     def __init__(self, place: Path):
         trial = Trial(place, random.Random(0))
-        process = trial.start()
-        while not trial.steps and process.poll() is None:
-            time.sleep(0.01)
-        began = time.monotonic()
-        _, said = process.communicate(timeout=_PATIENCE_SECONDS)
-        trial.expect((process.returncode, said), 0)
-        self.seconds = time.monotonic() - began
+        trial.finish()
         self.folder = trial.folder
         self.steps = trial.steps
 
@@ -137,13 +131,13 @@ class Wrong(Exception):
 
 def killed(trial: Trial) -> None:
     """kill -9 at any moment"""
-    trial.run(signal="SIGKILL", after_seconds=trial.moment())
+    trial.run(signal="SIGKILL", **trial.moment())
     trial.finish()
 
 
 def terminated(trial: Trial) -> None:
     """SIGTERM at any moment"""
-    code, said = trial.run(signal="SIGTERM", after_seconds=trial.moment())
+    code, said = trial.run(signal="SIGTERM", **trial.moment())
     if code:  # else it had ended before
         trial.expect((code, said), REQUEUE, "Stopped by SIGTERM")
     trial.finish()
@@ -179,7 +173,11 @@ cp -r $folder $folder.kept
 
 def truncated(trial: Trial) -> None:
     """checkpoint truncated"""
-    _damaged(trial, lambda content: content[: trial.chance.randrange(len(content))])
+    _damaged(
+        trial,
+        lambda content: content[: trial.chance.randrange(len(content))],
+        "is damaged",
+    )
 
 
 def bit_flipped(trial: Trial) -> None:
@@ -191,20 +189,20 @@ def bit_flipped(trial: Trial) -> None:
         damaged[place] ^= 1 << trial.chance.randrange(8)
         return bytes(damaged)
 
+    # Nothing need be said: the bit may be one of the file's dates.
     _damaged(trial, flipped)
 
 
-def _damaged(trial: Trial, damage: Callable[[bytes], bytes]) -> None:
+def _damaged(trial: Trial, damage: Callable[[bytes], bytes], *words: str) -> None:
     """Kills the program while it trains, and damages the newest checkpoint."""
-    trial.run(signal="SIGKILL", at_step=trial.step())
+    trial.run(signal="SIGKILL", **trial.moment())
     checkpoints = trial.folder.glob("stages/*/checkpoint-*.npz")
     newest = max(checkpoints, key=lambda path: path.stat().st_mtime_ns, default=None)
-    if newest is not None:  # else it was killed before the first
-        newest.write_bytes(damage(newest.read_bytes()))
-        expect = ["is damaged"]
+    if newest is None:  # it was killed before the first, or between two trainings
+        words = ()
     else:
-        expect = []
-    trial.expect(trial.run(), 0, *expect)
+        newest.write_bytes(damage(newest.read_bytes()))
+    trial.expect(trial.run(), 0, *words)
 
 
 def two_programs(trial: Trial) -> None:

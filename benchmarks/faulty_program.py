@@ -1,6 +1,6 @@
 """The training program, with a fault in it.
 
-    FAULT='{"signal": "SIGKILL", "after_seconds": 1.5}' \
+    FAULT='{"signal": "SIGKILL", "at_step": 50, "after_seconds": 0.1}' STEPS=steps \
         python -m benchmarks.faulty_program --flagfile=...
 
 `benchmarks.faults` runs this. Steps are counted in the file that STEPS names, from one
@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-# So that random moments fall on steps more often than on what is between trainings.
+# So that a moment soon after a step falls on steps and checkpoints alike.
 _USUAL_SECONDS = 0.03
 
 
@@ -39,20 +39,6 @@ class StepCount:
         self._memory[:8] = struct.pack("q", self.value + 1)
 
 
-def at_first_step(action: Callable[[], None]) -> None:
-    """Does something when the program begins its first training step."""
-    from dlth_tf.experiment.callbacks import StopAfter
-
-    done = []
-
-    def on_train_batch_begin(self, batch, logs=None):
-        if not done:
-            done.append(True)
-            action()
-
-    StopAfter.on_train_batch_begin = on_train_batch_begin
-
-
 def after_each_step(action: Callable[[], None]) -> None:
     """Does something after every training step, before the program's own callbacks."""
     from dlth_tf.experiment.callbacks import StopAfter
@@ -66,22 +52,16 @@ def after_each_step(action: Callable[[], None]) -> None:
     StopAfter.on_train_batch_end = on_train_batch_end
 
 
-def signal_after(name: str, seconds: float) -> None:
-    """Sends a signal to the program so long after its first step, whatever it is at."""
-    number = signal.Signals[name]
-    timer = threading.Timer(seconds, os.kill, (os.getpid(), number))
+def signal_after(name: str, steps: int, seconds: float) -> None:
+    """Sends a signal to the program so long after so many of its steps."""
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.Signals[name]))
     timer.daemon = True
-    at_first_step(timer.start)
-
-
-def signal_at(name: str, step: int) -> None:
-    """Sends a signal to the program after so many of its steps."""
-    left = [step]
+    left = [steps]
 
     def count():
         left[0] -= 1
         if not left[0]:
-            os.kill(os.getpid(), signal.Signals[name])
+            timer.start()
 
     after_each_step(count)
 
@@ -114,10 +94,8 @@ def slow_steps(seconds: float) -> None:
 
 
 _FAULTS = {
-    "signal": lambda fault: (
-        signal_after(fault["signal"], fault["after_seconds"])
-        if "after_seconds" in fault
-        else signal_at(fault["signal"], fault["at_step"])
+    "signal": lambda fault: signal_after(
+        fault["signal"], fault["at_step"], fault["after_seconds"]
     ),
     "seconds_per_step": lambda fault: slow_steps(fault["seconds_per_step"]),
     "unreadable_batch": lambda fault: unreadable_batch(fault["unreadable_batch"]),
