@@ -13,12 +13,18 @@ from collections.abc import Callable, Iterator
 import keras
 from keras import ops
 
+from dlth_tf.replicas import SharedByReplicas, tracings_of_a_step
+
 
 class StepCallback(keras.callbacks.Callback):
     """Base of callbacks that change what a training step computes.
 
     Several of them work together in one `fit`. A subclass says what its change is in
-    `attached`.
+    `attached`, and what is to happen before a step in `prepare`.
+
+    Under a `tf.distribute` strategy the step is traced once for each replica of this
+    process, and these tracings take turns. So the change is made by the first of them
+    and undone by the last: every replica's step has it exactly once.
     """
 
     def __init__(self):
@@ -33,6 +39,13 @@ class StepCallback(keras.callbacks.Callback):
                 compiled step, on every backend.
         """
         raise NotImplementedError
+
+    def prepare(self, iterations) -> None:
+        """What the compiled step does first, on every replica for itself.
+
+        Args:
+            iterations: as for `attached`.
+        """
 
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
@@ -56,6 +69,7 @@ class _AttachedStep:
         self._own_step = own_step
         self._fit = _current_fit(model)
         self._compiled: Callable | None = None
+        self._shared = SharedByReplicas(tracings_of_a_step(model))
         self.callbacks: list[StepCallback] = []
 
     @classmethod
@@ -78,16 +92,20 @@ class _AttachedStep:
             return self._own_step(*args)
         if self._compiled is None:
             self._compiled = self._make_step()
-        return self._compiled(*args)
+        try:
+            return self._compiled(*args)
+        except BaseException:
+            self._shared.abandon()
+            raise
 
     def _make_step(self) -> Callable:
         model, traced_step = self._model, self._model.train_step
 
         def train_step(*args, **kwargs):
             iterations = _iterations(model.optimizer, args)
-            with contextlib.ExitStack() as stack:
-                for callback in self.callbacks:
-                    stack.enter_context(callback.attached(iterations))
+            for callback in self.callbacks:
+                callback.prepare(iterations)
+            with self._shared.open(lambda: self._attached(iterations)):
                 return traced_step(*args, **kwargs)
 
         try:
@@ -96,6 +114,14 @@ class _AttachedStep:
             return model.train_function
         finally:
             model.train_function = self._own_step
+
+
+    @contextlib.contextmanager
+    def _attached(self, iterations) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            for callback in self.callbacks:
+                stack.enter_context(callback.attached(iterations))
+            yield
 
 
 def _current_fit(model):

@@ -13,7 +13,7 @@ from dlth_tf.callback_state import progress_state, ticket_in
 from dlth_tf.drop_schedules import DropSchedule
 from dlth_tf.fixed_ticket import KeepZero
 from dlth_tf.kernels import maskable_kernels
-from dlth_tf.replicas import refuse_replicas
+from dlth_tf.replicas import steps_done, strategy_scope
 from dlth_tf.ticket import Ticket
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ class DropAndGrow(StepCallback):
     is forgotten when it grows.
 
     All of it happens inside the compiled step. Keras must run on TensorFlow. Weights move
-    one by one: a ticket of N:M does not stay one.
+    one by one: a ticket of N:M does not stay one. Under a `tf.distribute` strategy every
+    replica moves its own copy of the masks by the same gradients, summed over all of them,
+    and so in the same way.
 
     Args:
         ticket: the weights that are kept at first.
@@ -42,8 +44,7 @@ class DropAndGrow(StepCallback):
     Raises:
         RuntimeError: Keras runs on another backend than TensorFlow.
         ValueError: a negative `initial_step`; in `fit`, a ticket that does not fit the
-            model or is one of whole filters, a `tf.distribute` strategy with several
-            replicas, or weights that another callback
+            model or is one of whole filters, or weights that another callback
             (`keras.callbacks.BackupAndRestore`) restored without the mask they had.
     """
 
@@ -94,19 +95,19 @@ class DropAndGrow(StepCallback):
         """Optimizer steps of this training done so far."""
         if self._first_iteration is None:
             return self.initial_step
-        return int(self._model.optimizer.iterations) - self._first_iteration
+        return steps_done(self._model.optimizer) - self._first_iteration
 
     def set_model(self, model: keras.Model) -> None:
         from dlth_tf.moving_masks import MovingMask
 
-        refuse_replicas(self, model)
         super().set_model(model)
-        self._first_iteration = int(model.optimizer.iterations) - self.initial_step
-        self._masks = [
-            MovingMask(name, kernel, mask, self.schedule.fractions)
-            for name, kernel, mask in self._pairs(model)
-            if not mask.all()
-        ]
+        self._first_iteration = steps_done(model.optimizer) - self.initial_step
+        with strategy_scope(model):
+            self._masks = [
+                MovingMask(name, kernel, mask, self.schedule.fractions)
+                for name, kernel, mask in self._pairs(model)
+                if not mask.all()
+            ]
 
     def _pairs(self, model):
         pairs = self.ticket.pairs(model)
@@ -135,13 +136,14 @@ class DropAndGrow(StepCallback):
 
     @contextlib.contextmanager
     def attached(self, iterations) -> Iterator[None]:
+        from dlth_tf.moving_masks import sum_over_replicas
+
         optimizer = self._model.optimizer
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         step = iterations - self._first_iteration
-        own_update = optimizer._backend_update_step
-
         def update(gradients, variables, learning_rate):
-            own = _no_result(own_update, gradients, variables, learning_rate)
+            gradients = sum_over_replicas(gradients)
+            own = _no_result(_update, optimizer, gradients, variables, learning_rate)
             by_variable = {
                 id(variable): gradient
                 for variable, gradient in zip(variables, gradients, strict=True)
@@ -182,6 +184,12 @@ class DropAndGrow(StepCallback):
         self._first_iteration = None
         self._masks = []
         self._first_ticket = ticket_in(state)
+
+
+def _update(optimizer, gradients, variables, learning_rate) -> None:
+    """What Keras does with gradients that are summed already, on this replica alone."""
+    for gradient, variable in zip(gradients, variables, strict=True):
+        optimizer.update_step(gradient, variable, learning_rate)
 
 
 def _no_result(function, *arguments):

@@ -60,8 +60,8 @@ class KeepZero:
 
     Args:
         kernel: the variable that it constrains.
-        mask: True where a weight is kept; a boolean tensor, or a variable, which counts
-            as it is at the end of a step.
+        mask: True (or 1) where a weight is kept; a tensor, or a variable, which counts as
+            it is at the end of a step.
         optimizer: the one that updates the kernel.
     """
 
@@ -78,5 +78,5 @@ class KeepZero:
         return self._masked(value)
 
     def _masked(self, value):
-        mask, value = ops.convert_to_tensor(self.mask), ops.convert_to_tensor(value)
+        mask, value = ops.cast(self.mask, "bool"), ops.convert_to_tensor(value)
         return ops.where(mask, value, 0.0)

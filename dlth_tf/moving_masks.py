@@ -60,6 +60,12 @@ class MovingMask:
         self.variable.assign(stayed | grown)
 
 
+def sum_over_replicas(gradients: list) -> list:
+    """The gradients of a replica's step, added to those of the other replicas."""
+    context = tf.distribute.get_replica_context()
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+
+
 def _highest(scores, count, most: int):
     """Marks the `count` highest scores, of equals the first in memory order.
 

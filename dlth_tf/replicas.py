@@ -1,18 +1,74 @@
-"""Which callbacks train on one device only."""
+"""Training on several replicas at once, under a `tf.distribute` strategy."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
 
 import keras
+from keras import ops
 
 
-def refuse_replicas(callback: keras.callbacks.Callback, model: keras.Model) -> None:
-    """Makes sure that a callback whose mask changes is not given several replicas.
+def steps_done(optimizer: keras.optimizers.Optimizer) -> int:
+    """Optimizer steps done, also where the counter is one variable per replica."""
+    return int(ops.convert_to_numpy(optimizer.iterations))
 
-    Raises:
-        ValueError: the model was made under a `tf.distribute` strategy with several.
+
+def strategy_scope(model: keras.Model) -> contextlib.AbstractContextManager:
+    """Where variables are made that belong to a model: one copy for each replica."""
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    return model.distribute_strategy.scope()
+
+
+def tracings_of_a_step(model: keras.Model) -> int:
+    """How many times this process traces a training step: once for each own replica.
+
+    On TPUs it traces one for all.
     """
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
     strategy = model.distribute_strategy
-    if strategy.num_replicas_in_sync > 1:
-        raise ValueError(
-            f"`{type(callback).__name__}` trains on one device. Received: a model under "
-            f"{type(strategy).__name__} with {strategy.num_replicas_in_sync} replicas. "
-            "Find the ticket on one, then train it on several with `FixedTicket`."
-        )
+    threaded = (tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirroredStrategy)
+    return len(strategy.extended.worker_devices) if isinstance(strategy, threaded) else 1
+
+
+class SharedByReplicas:
+    """A context that the first of several threads enters and the last one leaves.
+
+    Args:
+        threads: how many there are.
+    """
+
+    def __init__(self, threads: int):
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._entered = self._left = 0
+        self._context = contextlib.ExitStack()
+
+    @contextlib.contextmanager
+    def open(
+        self, context: Callable[[], contextlib.AbstractContextManager]
+    ) -> Iterator[None]:
+        """One thread's stay in what the first one makes by `context`."""
+        with self._lock:
+            self._entered += 1
+            if self._entered == 1:
+                self._context.enter_context(context())
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._left += 1
+                if self._left == self._threads:
+                    self._leave()
+
+    def abandon(self) -> None:
+        """Leaves the context, because some thread failed and others may never come."""
+        with self._lock:
+            self._leave()
+
+    def _leave(self) -> None:
+        self._entered = self._left = 0
+        self._context.close()

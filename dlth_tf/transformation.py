@@ -10,6 +10,7 @@ from keras import ops
 from dlth_tf.attachment import StepCallback, regularized
 from dlth_tf.magnitudes import mean_magnitudes
 from dlth_tf.penalties import Pull
+from dlth_tf.replicas import steps_done
 from dlth_tf.schedules import PenaltyGrowth
 from dlth_tf.ticket import Ticket
 
@@ -78,13 +79,13 @@ class RandomSparseTransformation(StepCallback):
             for _, kernel, mask in self.ticket.pairs(model)
             if not mask.all()
         ]
-        self._first_iteration = int(model.optimizer.iterations) - self.initial_step
+        self._first_iteration = steps_done(model.optimizer) - self.initial_step
         self._steps_at_most = 0
 
     @property
     def step(self) -> int:
         """Optimizer steps of the transformation done so far."""
-        return int(self.model.optimizer.iterations) - self._first_iteration
+        return steps_done(self.model.optimizer) - self._first_iteration
 
     @contextlib.contextmanager
     def attached(self, iterations) -> Iterator[None]:

@@ -36,25 +36,32 @@ class PrunedKernels:
         self._updated_at = _variable(tf.constant(0, tf.int64))
         self._variables = list(zip(values, self._masks, thresholds, strict=True))
 
-    @contextlib.contextmanager
-    def attached(self, step, optimizer) -> Iterator[None]:
-        """Within a step: a mask update first, if it is due, and zeros at the end.
+    def update_if_due(self, step) -> None:
+        """At the beginning of a step: a mask update, if it is due.
 
         With gradient accumulation, or when mixed precision repeats a step after an
         overflow, the same step comes several times; masks are updated the first time.
 
         Args:
             step: the step's number, counted from 1, an int64 tensor.
-            optimizer: the one that makes the step.
         """
         due = tf.logical_and(self.schedule(step)[0], self._updated_at < step)
         tf.cond(due, lambda: self._update_masks(step), tf.no_op)
+
+    @contextlib.contextmanager
+    def attached(self, step, optimizer) -> Iterator[None]:
+        """Within a step: zeros at its end.
+
+        Args:
+            step: the step's number, counted from 1, an int64 tensor.
+            optimizer: the one that makes the step.
+        """
         due_next = self.schedule(step + 1)[0]
         with contextlib.ExitStack() as stack:
             for kernel, mask, attempt in zip(
                 self._kernels.values(), self._masks, self._attempts, strict=True
             ):
-                keep_zero = KeepZero(kernel, tf.cast(mask, tf.bool), optimizer)
+                keep_zero = KeepZero(kernel, mask, optimizer)
                 removal = _Removal(keep_zero, attempt, due_next)
                 stack.enter_context(constrained(kernel, removal))
             yield
@@ -63,8 +70,14 @@ class PrunedKernels:
         for kernel, attempt in zip(self._kernels.values(), self._attempts, strict=True):
             kernel.value.assign_add(attempt)
         engine = pruning_engine(self._variables, self.schedule, lambda: step)
-        engine.conditional_mask_update()
-        engine.weight_mask_op()
+        for weights, mask, threshold in self._variables:
+            # The engine's own `conditional_mask_update` and `weight_mask_op` talk to the
+            # other replicas, which TensorFlow refuses inside a condition. Every replica
+            # has the same weights, and so finds the same masks by itself.
+            new_threshold, new_mask = engine._maybe_update_block_mask(weights)
+            threshold.assign(new_threshold)
+            mask.assign(new_mask)
+            weights.assign(tf.multiply(weights, mask))
         self._updated_at.assign(step)
         return tf.no_op()
 
@@ -79,7 +92,7 @@ class PrunedKernels:
     @property
     def updated_at(self) -> int:
         """The step before which masks were updated last."""
-        return int(self._updated_at)
+        return int(self._updated_at.numpy())
 
     def restore(self, masks: Mapping[str, np.ndarray], updated_at: int) -> None:
         """Takes up the masks that a training had reached."""
@@ -134,7 +147,7 @@ class _Removal:
         value = tf.convert_to_tensor(kernel)
 
         def keep():
-            kept = self.keep_zero.mask
+            kept = tf.cast(self.keep_zero.mask, tf.bool)
             self.attempt.assign(tf.where(kept, tf.zeros_like(value), value))
             return tf.no_op()
 

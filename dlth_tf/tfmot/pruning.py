@@ -12,7 +12,7 @@ from keras import ops
 from dlth_tf.attachment import StepCallback
 from dlth_tf.callback_state import progress_state, ticket_in
 from dlth_tf.kernels import maskable_kernels
-from dlth_tf.replicas import refuse_replicas
+from dlth_tf.replicas import steps_done, strategy_scope
 from dlth_tf.sparsity import matching
 from dlth_tf.tfmot.engine import as_schedule
 from dlth_tf.ticket import Ticket
@@ -63,8 +63,7 @@ class MagnitudePruning(StepCallback):
         ImportError: TFMOT or `tf_keras` is not installed.
         RuntimeError: Keras runs on another backend than TensorFlow.
         ValueError: a number outside [0, 1), something that is no schedule, a negative
-            `initial_step`; in `fit`, a pattern that matches no kernel, or a
-            `tf.distribute` strategy with several replicas.
+            `initial_step`; in `fit`, a pattern that matches no kernel.
 
     Example: from dense to 90% sparse within 10 epochs, then training goes on.
 
@@ -117,20 +116,20 @@ class MagnitudePruning(StepCallback):
     @property
     def step(self) -> int:
         """Optimizer steps of the pruning done so far."""
-        return int(self._model.optimizer.iterations) - self._first_iteration
+        return steps_done(self._model.optimizer) - self._first_iteration
 
     def set_model(self, model: keras.Model) -> None:
         from dlth_tf.tfmot.pruned_kernels import PrunedKernels
 
-        refuse_replicas(self, model)
         kernels = maskable_kernels(model)
         followers = _kernels_by_schedule(kernels, self.schedules)
         super().set_model(model)
-        self._first_iteration = int(model.optimizer.iterations) - self.initial_step
+        self._first_iteration = steps_done(model.optimizer) - self.initial_step
         self._shapes = {name: tuple(kernel.shape) for name, kernel in kernels.items()}
-        self._groups = [
-            PrunedKernels(schedule, followed) for schedule, followed in followers
-        ]
+        with strategy_scope(model):
+            self._groups = [
+                PrunedKernels(schedule, followed) for schedule, followed in followers
+            ]
         self._take_up()
 
     def _take_up(self) -> None:
@@ -149,13 +148,21 @@ class MagnitudePruning(StepCallback):
                 group.remove_zeros()
         self._guess_masks = False
 
+    def prepare(self, iterations) -> None:
+        for group in self._groups:
+            group.update_if_due(self._number(iterations))
+
     @contextlib.contextmanager
     def attached(self, iterations) -> Iterator[None]:
-        step = ops.cast(iterations - self._first_iteration + 1, "int64")
+        step = self._number(iterations)
         with contextlib.ExitStack() as stack:
             for group in self._groups:
                 stack.enter_context(group.attached(step, self._model.optimizer))
             yield
+
+    def _number(self, iterations):
+        """What TFMOT calls the step after so many, counted from 1."""
+        return ops.cast(iterations - self._first_iteration + 1, "int64")
 
     def on_epoch_end(self, epoch, logs=None):
         for group in self._groups:
