@@ -115,7 +115,6 @@ class _AttachedStep:
         finally:
             model.train_function = self._own_step
 
-
     @contextlib.contextmanager
     def _attached(self, iterations) -> Iterator[None]:
         with contextlib.ExitStack() as stack:

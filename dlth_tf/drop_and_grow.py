@@ -32,8 +32,8 @@ class DropAndGrow(StepCallback):
 
     All of it happens inside the compiled step. Keras must run on TensorFlow. Weights move
     one by one: a ticket of N:M does not stay one. Under a `tf.distribute` strategy every
-    replica moves its own copy of the masks by the same gradients, summed over all of them,
-    and so in the same way.
+    replica moves its own copy of the masks by the same gradients, summed over all, and so
+    in the same way.
 
     Args:
         ticket: the weights that are kept at first.
@@ -141,6 +141,7 @@ class DropAndGrow(StepCallback):
         optimizer = self._model.optimizer
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         step = iterations - self._first_iteration
+
         def update(gradients, variables, learning_rate):
             gradients = sum_over_replicas(gradients)
             own = _no_result(_update, optimizer, gradients, variables, learning_rate)

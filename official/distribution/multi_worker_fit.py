@@ -1,0 +1,83 @@
+"""Keras 3's `fit` under `tf.distribute.MultiWorkerMirroredStrategy`.
+
+It fails there in two places (https://github.com/keras-team/keras/issues/20585):
+
+- `_maybe_symbolic_build` draws a batch to learn its shape and reduces it over workers,
+  whose parts it can't be reduced to one by. The shapes stand in the data set's
+  description; no batch is needed.
+- `reduce_per_replica` averages a step's loss and metrics along their first axis. They
+  are numbers and have none.
+
+It can go once `tests/distribution/test_multi_worker.py` says that `fit` works without it.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+TESTED_KERAS = ("3.15",)
+
+
+@contextlib.contextmanager
+def multi_worker_fit() -> Iterator[None]:
+    """Makes `fit` and `evaluate` work under MultiWorkerMirroredStrategy meanwhile.
+
+    It changes nothing for other strategies, and nothing is left of it afterwards.
+
+    Raises:
+        RuntimeError: a version of Keras that it was not tested with.
+
+    Example: the same program on each worker.
+
+        >>> strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        >>> with strategy.scope():
+        ...     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
+        ...     model.compile("sgd", "mse")
+        >>> with multi_worker_fit():
+        ...     model.fit(train, epochs=2, callbacks=[dlth.FixedTicket(ticket)])
+    """
+    import keras
+
+    if ".".join(keras.__version__.split(".")[:2]) not in TESTED_KERAS:
+        raise RuntimeError(
+            "`multi_worker_fit` changes the inside of Keras and was tested with "
+            f"{', '.join(TESTED_KERAS)} only. The version is {keras.__version__}; see "
+            "https://github.com/keras-team/keras/issues/20585."
+        )
+    from keras.src.backend.tensorflow import trainer
+
+    own_reduce = trainer.reduce_per_replica
+    own_build = trainer.TensorFlowTrainer._maybe_symbolic_build
+
+    def reduce_per_replica(values, strategy, reduction):
+        if reduction == "auto" and _is_multi_worker(strategy):
+            return keras.tree.map_structure(
+                lambda value: strategy.reduce("MEAN", value, axis=None), values
+            )
+        return own_reduce(values, strategy, reduction)
+
+    def maybe_symbolic_build(model, iterator=None, data_batch=None):
+        if iterator is None or not _is_multi_worker(model.distribute_strategy):
+            return own_build(model, iterator, data_batch)
+        spec = iterator._distributed_dataset.element_spec
+        with model.distribute_strategy.scope():
+            model._symbolic_build(data_batch=keras.tree.map_structure(_of_one, spec))
+
+    trainer.reduce_per_replica = reduce_per_replica
+    trainer.TensorFlowTrainer._maybe_symbolic_build = maybe_symbolic_build
+    try:
+        yield
+    finally:
+        trainer.reduce_per_replica = own_reduce
+        trainer.TensorFlowTrainer._maybe_symbolic_build = own_build
+
+
+def _is_multi_worker(strategy) -> bool:
+    import tensorflow as tf
+
+    kind = tf.distribute.MultiWorkerMirroredStrategy
+    return isinstance(strategy, kind) and strategy.extended._in_multi_worker_mode()
+
+
+def _of_one(spec):
+    """The description of one replica's part of the batch."""
+    return getattr(spec, "_value_specs", (spec,))[0]

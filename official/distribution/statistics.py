@@ -1,0 +1,54 @@
+"""Statistics of the data that replicas gather each for itself: BatchNorm's."""
+
+import keras
+
+
+def average_statistics(model: keras.Model) -> None:
+    """Gives every replica the mean of all replicas' moving statistics.
+
+    Under Mirrored strategies each replica follows the statistics of its own part of the
+    batches. Average them before the model is evaluated, saved or exported, which would
+    take those of one replica. All workers must call it together. It does nothing to a
+    model on one device.
+
+    Example:
+
+        >>> model.fit(train)
+        >>> average_statistics(model)
+        >>> model.save("model.keras")
+    """
+    if keras.backend.backend() != "tensorflow":
+        return
+    strategy = model.distribute_strategy
+    moving = [
+        variable
+        for variable in model.non_trainable_variables
+        if keras.backend.is_float_dtype(variable.dtype)
+    ]
+    if strategy.num_replicas_in_sync == 1 or not moving:
+        return
+    import tensorflow as tf
+
+    @tf.function
+    def average():
+        def on_replica():
+            context = tf.distribute.get_replica_context()
+            own = [tf.identity(variable.value) for variable in moving]
+            means = context.all_reduce(tf.distribute.ReduceOp.MEAN, own)
+            for variable, mean in zip(moving, means, strict=True):
+                variable.assign(mean)
+
+        strategy.run(on_replica)
+
+    average()
+
+
+def synchronize_batch_norm(model: keras.Model) -> None:
+    """Makes BatchNorm normalize by the whole batch, not by each replica's part of it.
+
+    Replicas then exchange means and variances in every such layer of every step. Call it
+    before `fit`.
+    """
+    for layer in model._flatten_layers(include_self=False):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = True

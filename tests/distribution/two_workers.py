@@ -1,0 +1,74 @@
+"""What one of two workers does in the tests of several real processes."""
+
+import json
+import sys
+
+import keras
+import numpy as np
+
+from official.distribution.cluster import find_cluster
+from official.distribution.multi_worker_fit import multi_worker_fit
+from official.distribution.statistics import average_statistics
+from official.distribution.strategies import make_strategy
+from official.distribution.workers import Workers
+
+_X = np.random.default_rng(0).normal(size=(64, 12)).astype("float32")
+_Y = (_X[:, :3] ** 2).astype("float32")
+
+
+def network(strategy) -> keras.Model:
+    with strategy.scope():
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential(
+            [
+                keras.Input((12,)),
+                keras.layers.Dense(16, activation="relu"),
+                keras.layers.BatchNormalization(),
+                keras.layers.Dense(3),
+            ]
+        )
+        model.compile(keras.optimizers.SGD(0.05, momentum=0.9), "mse", metrics=["mae"])
+    return model
+
+
+def batches():
+    """A user's own data set of global batches."""
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    policy = tf.data.experimental.AutoShardPolicy.DATA
+    options.experimental_distribute.auto_shard_policy = policy
+    data = tf.data.Dataset.from_tensor_slices((_X, _Y)).repeat().batch(16, True)
+    return data.with_options(options)
+
+
+def fails(model) -> str:
+    """What a plain `fit` says; nothing if it works."""
+    try:
+        model.fit(batches(), steps_per_epoch=2, verbose=0)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def main(hosts: str, index: str) -> None:
+    strategy = make_strategy(
+        "multi_worker_mirrored",
+        num_gpus=0,
+        cluster=find_cluster(worker_hosts=hosts.split(","), task_index=int(index)),
+    )
+    workers = Workers(strategy)
+    found = {"shard": workers.shard, "plain_fit": fails(network(strategy))}
+    model = network(strategy)
+    with multi_worker_fit():
+        history = model.fit(batches(), steps_per_epoch=4, epochs=3, verbose=0)
+    found["loss"] = history.history["loss"]
+    average_statistics(model)
+    found["weights"] = [weights.tolist() for weights in model.get_weights()]
+    found["sum"] = workers.sum([1.0, workers.shard[0]]).tolist()
+    found["from_chief"] = workers.from_chief(workers.shard[0] + 5.0).tolist()
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
