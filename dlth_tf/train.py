@@ -13,6 +13,7 @@ from pathlib import Path
 from absl import flags
 
 from dlth_tf.experiment import flags as program_flags
+from dlth_tf.experiment import hardware_flags
 from dlth_tf.experiment.command_line import (
     FAILURE,
     USAGE,
@@ -21,6 +22,7 @@ from dlth_tf.experiment.command_line import (
     start,
 )
 from dlth_tf.experiment.finished_run import FinishedRun
+from dlth_tf.experiment.hardware import ONE_DEVICE
 from dlth_tf.experiment.layer_table import layer_tables
 from dlth_tf.experiment.lock import InUse
 from dlth_tf.experiment.plan import Run, Settings, describe, runs_of, stages_of
@@ -32,6 +34,7 @@ from dlth_tf.experiment.workbench import PlanBench, Workbench
 from dlth_tf.files import WriteFailed
 
 flags.adopt_module_key_flags(program_flags)
+flags.adopt_module_key_flags(hardware_flags)
 
 _LOOK_AGAIN_SECONDS = 1.0
 
@@ -53,6 +56,9 @@ def main(argv: list[str]) -> int:
 
 def _experiment(settings: Settings, reporter: Reporter, stop: StopSignals) -> int:
     output_dir = flags.FLAGS.output_dir
+    hardware = ONE_DEVICE if flags.FLAGS.dry_run else hardware_flags.hardware()
+    if not hardware.workers.is_chief:
+        reporter.silence()
     bench = (PlanBench if flags.FLAGS.dry_run else Workbench)(
         settings.task,
         output_dir,
@@ -60,6 +66,7 @@ def _experiment(settings: Settings, reporter: Reporter, stop: StopSignals) -> in
         reporter,
         program_flags.checkpoint_every(),
         stop,
+        hardware,
     )
     results = Results(output_dir)
     shard = program_flags.shard()
@@ -70,15 +77,22 @@ def _experiment(settings: Settings, reporter: Reporter, stop: StopSignals) -> in
         start_tensorflow_quietly()
         print(layer_tables(runs, bench))
         return 0
-    left = [run for run in runs if not results.is_done(run)]
+    workers = hardware.workers
+    done = workers.from_chief([workers.is_chief and results.is_done(r) for r in runs])
+    left = [run for run, is_done in zip(runs, done, strict=True) if not is_done]
     if left:
         start_tensorflow_quietly()
         _check(settings, left, bench)
-        with results.in_use(shared=shard is not None):
-            results.claim(settings)
+        if workers.is_chief:
+            with results.in_use(shared=shard is not None):
+                results.claim(settings)
+                failure = _run_all(left, bench, results, reporter)
+        else:
             failure = _run_all(left, bench, results, reporter)
         if failure:
             return failure
+    if not workers.is_chief:
+        return 0
     print(results.publish())
     reporter.line(f"Results: {output_dir}/results.jsonl, {output_dir}/table.md")
     shown = Path(output_dir, "report.html").exists()
@@ -120,7 +134,12 @@ def _report(output_dir: str, reporter: Reporter) -> None:
 
 def _check(settings: Settings, runs: list[Run], bench: Workbench) -> None:
     """Finds what is wrong with the settings before anything is trained."""
-    for recipe in (settings.recipe, settings.transformation):
+    recipes = {
+        "batch_size": settings.recipe,
+        "transform_batch_size": settings.transformation,
+    }
+    for flag, recipe in recipes.items():
+        bench.hardware.check_batch(flag, recipe.batch_size)
         bench.data.steps_per_epoch(recipe.batch_size)
     for stage in stages_of(runs):
         stage.check(bench)

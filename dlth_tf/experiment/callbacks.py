@@ -9,6 +9,8 @@ import keras
 
 from dlth_tf.experiment.evaluation import evaluate
 from dlth_tf.experiment.progress import Reporter
+from dlth_tf.variables import get_weights, set_weights
+from official.distribution.statistics import average_statistics
 
 
 class TrainingFailed(RuntimeError):
@@ -45,18 +47,30 @@ class StopOnNaN(keras.callbacks.Callback):
 
 
 class _Validation(keras.callbacks.Callback):
-    def __init__(self, bench):
+    def __init__(self, bench, stage):
         super().__init__()
         self._bench = bench
+        self._stage = stage
+
+    def on_train_begin(self, logs=None):
+        task, strategy = self._bench.task, self._bench.hardware.strategy
+        as_it_is = strategy is None and task.mixed_precision is None
+        self._measured = self.model if as_it_is else self._stage.network(self._bench)
 
     def on_epoch_end(self, epoch, logs=None):
-        measured = evaluate(self.model, self._bench.data, "validation")
+        if self._measured is not self.model:
+            average_statistics(self.model)
+            set_weights(self._measured, get_weights(self.model))
+        workers = self._bench.hardware.workers
+        measured = evaluate(self._measured, self._bench.data, "validation", workers)
         logs["val_loss"], logs["val_accuracy"] = measured.loss, measured.accuracy
 
 
-def validation(bench) -> list[keras.callbacks.Callback]:
+def validation(bench, stage) -> list[keras.callbacks.Callback]:
     """Measures the held-out images after every epoch, if there are any."""
-    return [_Validation(bench)] if bench.data.split_size("validation") else []
+    if not bench.data.split_size("validation"):
+        return []
+    return [_Validation(bench, stage)]
 
 
 def tensorboard(folder: Path) -> list[keras.callbacks.Callback]:

@@ -213,6 +213,18 @@ flags.DEFINE_float(
     "transform_learning_rate", 0.001, "rst: learning rate of the transformation."
 )
 
+flags.DEFINE_bool(
+    "sync_batch_norm",
+    False,
+    "BatchNorm normalizes by the whole batch, not by each device's part of it.",
+)
+flags.DEFINE_enum(
+    "mixed_precision",
+    None,
+    ["float16", "bfloat16"],
+    "Compute in this type while training; weights and measurements stay float32.",
+)
+
 
 def settings() -> Settings:
     """What the parsed flags describe.
@@ -226,6 +238,8 @@ def settings() -> Settings:
             dataset=data.check_name(FLAGS.dataset),
             train_examples=FLAGS.train_examples,
             validation_fraction=FLAGS.validation_fraction,
+            mixed_precision=FLAGS.mixed_precision,
+            sync_batch_norm=FLAGS.sync_batch_norm,
         ),
         recipe=Recipe(
             epochs=FLAGS.epochs,

@@ -1,5 +1,6 @@
 """Showing how far the program is: which run, which stage, and the epochs' bar."""
 
+import io
 import sys
 import time
 from typing import TYPE_CHECKING, TextIO
@@ -11,6 +12,11 @@ _WIDTH = 24
 _REFRESH_SECONDS = 0.2
 
 
+class _Nowhere(io.TextIOBase):
+    def write(self, text: str) -> int:
+        return len(text)
+
+
 class Reporter:
     """Prints progress: a bar that moves on a terminal, a line per stage elsewhere."""
 
@@ -19,6 +25,11 @@ class Reporter:
         self._live = self._stream.isatty()
         self._run = ""
         self._shown = 0.0
+
+    def silence(self) -> None:
+        """Shows nothing from now on: another program does."""
+        self._stream = _Nowhere()
+        self._live = False
 
     def run(self, number: int, count: int, name: str) -> None:
         """A run begins; stages that follow belong to it."""

@@ -4,23 +4,34 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+Begun = TypeVar("Begun")
 
 
-def start_tensorflow_quietly() -> None:
+def start_tensorflow_quietly(begin: Callable[[], Begun] = lambda: None) -> Begun:
     """Imports Keras and its backend without the native libraries' chatter.
 
     They write to the process's standard error before any setting of theirs counts.
     Whoever has set `TF_CPP_MIN_LOG_LEVEL` gets what it asks for.
+
+    Args:
+        begin: what is to be done before anything is computed.
+
+    Returns:
+        What `begin` returned.
     """
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        return
+        return begin()
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with _native_stderr_discarded():
         import keras
 
+        begun = begin()
         keras.ops.zeros(())
+    return begun
 
 
 @contextlib.contextmanager

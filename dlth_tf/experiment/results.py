@@ -50,8 +50,10 @@ class Results:
 
     def finish(self, run: Run, bench: Workbench, flags: dict) -> dict:
         """Measures a run whose stages are done on the test set, and files the result."""
-        remove_temporaries(self.folder(run))
         result = _measure(run, bench)
+        if not bench.hardware.workers.is_chief:
+            return result
+        remove_temporaries(self.folder(run))
         result["run"] = os.fspath(self.folder(run))
         result["flags"] = flags
         result["versions"] = _versions()
@@ -152,7 +154,8 @@ def _measure(run: Run, bench: Workbench) -> dict:
     done = {needed: bench.store.record(needed) for needed in stage.lineage()}
     records = {needed.title: record for needed, record in done.items()}
     flops = training_flops(done, bench)
-    measured = evaluate(bench.network_with(stage), bench.data, "test")
+    workers = bench.hardware.workers
+    measured = evaluate(bench.network_with(stage), bench.data, "test", workers)
     images = sum(record.get("images", 0) for record in records.values())
     return {
         "key": run.stage.key,

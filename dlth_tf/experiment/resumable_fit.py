@@ -1,7 +1,9 @@
 """One training that can be killed at any moment and gone on with."""
 
+import contextlib
 import dataclasses
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +18,12 @@ from dlth_tf.experiment.callbacks import (
 )
 from dlth_tf.experiment.checkpoint import Checkpoint, Checkpoints
 from dlth_tf.experiment.save_checkpoint import EpochMadeWhole, SaveCheckpoint
+from dlth_tf.replicas import steps_done
 from dlth_tf.weight_decay import CoupledL2
-from official.data.feed import feed, reading_errors
+from official.data.feed import reading_errors
+from official.distribution.batches import distributed_feed
+from official.distribution.loss_scaling import LossScaling
+from official.distribution.statistics import synchronize_batch_norm
 
 if TYPE_CHECKING:
     from dlth_tf.experiment.training_stages import FitStage
@@ -51,6 +57,7 @@ class ResumableFit:
         saved = checkpoints.newest(bench.reporter.line)
         saved.restore_model(model)
         progress = saved.progress
+        self._check_agreement(progress.in_steps(self._per_epoch))
         own_callbacks = stage.callbacks(bench, progress.in_steps(self._per_epoch))
         saved.restore_callbacks(own_callbacks)
         if self._epochs and not progress.finished:
@@ -60,7 +67,7 @@ class ResumableFit:
             except EpochMadeWhole:
                 return self.run()
         bench.store.save_weights(self.folder, bench.weights_of(model))
-        taken = int(model.optimizer.iterations) - stage.first_step(bench)
+        taken = steps_done(model.optimizer) - stage.first_step(bench)
         record = {
             "steps": taken,
             "images": taken * stage.recipe.batch_size,
@@ -97,7 +104,7 @@ class ResumableFit:
             *own_callbacks,
             StopAfter(self.stage.steps(bench) - done),
             StopOnNaN(done),
-            *validation(bench),
+            *validation(bench, self.stage),
             SaveCheckpoint(
                 checkpoints,
                 saved,
@@ -106,11 +113,12 @@ class ResumableFit:
                 epochs=self._epochs,
                 interval=bench.checkpoint_every,
                 stop=bench.stop,
+                workers=bench.hardware.workers,
             ),
             *tensorboard(self.folder),
             EpochBar(bench.reporter, done, self._per_epoch, self._epochs),
         ]
-        with bench.stop.wait(), reading_errors():
+        with bench.stop.wait(), reading_errors(), bench.hardware.fitting():
             model.fit(
                 self._batches(done),
                 initial_epoch=progress.epoch,
@@ -122,24 +130,51 @@ class ResumableFit:
             )
 
     def _compiled(self, per_epoch: int) -> keras.Model:
-        model = self.stage.starting_network(self.bench)
-        model.compile(
-            optimizer=self.stage.optimizer(per_epoch),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
-            # Keras would choose XLA, which makes convolutions slow on a CPU: 480 ms for
-            # a step of ResNet-20 instead of 220.
-            jit_compile=keras.backend.backend() != "tensorflow",
-        )
-        model.optimizer.build(model.trainable_variables)
+        task, hardware = self.bench.task, self.bench.hardware
+        on_tensorflow = keras.backend.backend() == "tensorflow"
+        with hardware.scope(), _computing_in(task.mixed_precision):
+            model = self.stage.starting_network(self.bench)
+            if task.sync_batch_norm:
+                synchronize_batch_norm(model)
+            optimizer = self.stage.optimizer(per_epoch)
+            if task.mixed_precision == "float16":
+                optimizer = LossScaling(optimizer)
+            model.compile(
+                optimizer=optimizer,
+                loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+                metrics=["accuracy"],
+                # Keras would choose XLA, which makes convolutions slow on a CPU: 480 ms
+                # for a step of ResNet-20 instead of 220.
+                jit_compile=hardware.jit_compile if on_tensorflow else True,
+            )
+            model.optimizer.build(model.trainable_variables)
         model.optimizer.iterations.assign(self.stage.first_step(self.bench))
         return model
 
+    def _check_agreement(self, done: int) -> None:
+        workers = self.bench.hardware.workers
+        if workers.sum(done) != workers.count * done:
+            raise OSError(
+                "The workers would go on after different numbers of steps, this one "
+                f"after {done}. They need the same --output_dir, in a shared folder."
+            )
+
     def _batches(self, done: int):
-        size = self.stage.recipe.batch_size
-        batches = self.bench.data.train_batches(
-            size,
+        return distributed_feed(
+            self.bench.data,
+            self.stage.recipe.batch_size,
             seed=self.stage.seed,
             first_step=self.stage.first_step(self.bench) + done,
+            strategy=self.bench.hardware.strategy,
         )
-        return feed(batches, batch_size=size, input_shape=self.bench.data.input_shape)
+
+
+@contextlib.contextmanager
+def _computing_in(precision: str | None) -> Iterator[None]:
+    """Layers made meanwhile compute in this type; their weights are float32."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(f"mixed_{precision}" if precision else before)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

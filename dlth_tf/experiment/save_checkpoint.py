@@ -8,6 +8,10 @@ import keras
 from dlth_tf.experiment.checkpoint import Checkpoint, Checkpoints
 from dlth_tf.experiment.interval import Interval
 from dlth_tf.experiment.stop_signals import StopSignals
+from official.distribution.statistics import average_statistics
+from official.distribution.workers import Workers
+
+_STEPS_BETWEEN_QUESTIONS = 10
 
 
 class EpochMadeWhole(Exception):
@@ -25,6 +29,8 @@ class SaveCheckpoint(keras.callbacks.Callback):
         epochs: of the whole training.
         interval: from one state kept within an epoch to the next.
         stop: asked after every step.
+        workers: those that train together. They stop, and keep their state, after the
+            same step: every tenth they ask each other whether it is time.
 
     Raises:
         EpochMadeWhole: in `fit`, which began within an epoch, at the end of this epoch.
@@ -41,6 +47,7 @@ class SaveCheckpoint(keras.callbacks.Callback):
         epochs: int,
         interval: Interval,
         stop: StopSignals,
+        workers: Workers,
     ):
         super().__init__()
         self._checkpoints = checkpoints
@@ -51,6 +58,7 @@ class SaveCheckpoint(keras.callbacks.Callback):
         self._epochs = epochs
         self._interval = interval
         self._stop = stop
+        self._workers = workers
 
     def on_train_begin(self, logs=None):
         self._since = time.monotonic()
@@ -66,11 +74,17 @@ class SaveCheckpoint(keras.callbacks.Callback):
         self._progress.step += 1
         if self._model.stop_training or self._progress.step == self._per_epoch:
             return
-        if self._stop.received:
+        stop, save = self._agreed()
+        if stop or save:
             self._save()
-            self._stop.raise_if_received()
-        if self._interval.is_over(self._steps, time.monotonic() - self._since):
-            self._save()
+        if stop:
+            self._stop.end()
+
+    def _agreed(self) -> list[bool]:
+        if self._workers.count > 1 and self._progress.step % _STEPS_BETWEEN_QUESTIONS:
+            return [False, False]
+        over = self._interval.is_over(self._steps, time.monotonic() - self._since)
+        return self._workers.any([self._stop.received, over])
 
     def on_epoch_end(self, epoch, logs=None):
         progress = self._progress
@@ -80,11 +94,13 @@ class SaveCheckpoint(keras.callbacks.Callback):
         self._save()
         if progress.finished:
             return
-        self._stop.raise_if_received()
+        if self._workers.any([self._stop.received])[0]:
+            self._stop.end()
         if self._within_epoch:
             raise EpochMadeWhole
 
     def _save(self) -> None:
         self._progress.seconds += time.monotonic() - self._since
+        average_statistics(self.model)
         self._checkpoints.save(self.model, self._progress, self._own_callbacks)
         self._since, self._steps = time.monotonic(), 0

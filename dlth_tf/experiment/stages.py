@@ -23,17 +23,32 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """The network and the data that all runs of an experiment share."""
+    """The network and the data that all runs of an experiment share.
+
+    Attributes:
+        network: its name.
+        dataset: its name.
+        train_examples: how many of the training images are used; None: all.
+        validation_fraction: part of these that is held out.
+        mixed_precision: what trainings compute in, float16 or bfloat16; None: float32.
+            Weights are float32, and they are measured in float32.
+        sync_batch_norm: whether BatchNorm normalizes by the batches of all replicas.
+    """
 
     network: str
     dataset: str
     train_examples: int | None = None
     validation_fraction: float = 0.0
+    mixed_precision: str | None = None
+    sync_batch_norm: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
     """A piece of work that is computed once and kept."""
+
+    by_all_workers: ClassVar[bool] = False
+    """Whether several workers compute it together; the chief does the others alone."""
 
     task: Task
 

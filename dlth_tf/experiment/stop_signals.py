@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterator
+from typing import NoReturn
 
 
 class Stopped(BaseException):
@@ -56,6 +57,14 @@ class StopSignals:
         """
         if self._received is not None:
             raise Stopped(self._received)
+
+    def end(self) -> NoReturn:
+        """Ends the program because it, or another worker's, was asked to end.
+
+        Raises:
+            Stopped: always.
+        """
+        raise Stopped(self._received or signal.SIGTERM)
 
     def _receive(self, number, frame):
         again = self.received

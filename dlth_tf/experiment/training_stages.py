@@ -49,6 +49,8 @@ class FitStage(WeightsStage):
         seed: of the order and augmentation of the images.
     """
 
+    by_all_workers = True
+
     weights: WeightsStage
     recipe: Recipe | TransformationRecipe
     seed: int

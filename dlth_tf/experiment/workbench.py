@@ -2,9 +2,12 @@
 
 import functools
 import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dlth_tf.experiment.hardware import ONE_DEVICE, Hardware
 from dlth_tf.experiment.interval import TEN_MINUTES, Interval
 from dlth_tf.experiment.placement import Placement
 from dlth_tf.experiment.progress import Reporter
@@ -28,6 +31,7 @@ class Workbench:
         reporter: shows progress.
         checkpoint_every: from one state kept within an epoch to the next.
         stop: says when the program was asked to end.
+        hardware: what trainings run on.
     """
 
     def __init__(
@@ -38,12 +42,14 @@ class Workbench:
         reporter: Reporter,
         checkpoint_every: Interval = TEN_MINUTES,
         stop: StopSignals | None = None,
+        hardware: Hardware = ONE_DEVICE,
     ):
         self.task = task
         self.store = StageStore(output_dir)
         self.reporter = reporter
         self.checkpoint_every = checkpoint_every
         self.stop = stop or StopSignals()
+        self.hardware = hardware
         self._data_dir = data_dir
 
     @functools.cached_property
@@ -61,20 +67,38 @@ class Workbench:
     def obtain(self, stage: Stage) -> None:
         """Makes sure that a stage and all it builds on are done.
 
+        Of several workers only the chief writes; all of them train.
+
         Raises:
             InUse: another program computes one of them.
             Stopped: the program was asked to end.
         """
+        workers = self.hardware.workers
         for needed in stage.lineage():
-            if self.store.is_done(needed):
+            # The others look for no file of the chief's before it is sure to be there.
+            done = workers.is_chief and self.store.is_done(needed)
+            if workers.from_chief(done):
                 continue
-            with self.store.lock(needed):
-                # Another program may have finished it just before the lock was free.
-                if not self.store.is_done(needed):
-                    self._compute(needed)
+            if workers.any([self.stop.received])[0]:
+                self.stop.end()
+            if workers.is_chief:
+                with self.store.lock(needed):
+                    # Another program may have finished it before the lock was free.
+                    if not self.store.is_done(needed):
+                        self._compute(needed)
+            elif needed.by_all_workers:
+                self._compute_along(needed)
+            workers.wait()
+
+    def _compute_along(self, stage: Stage) -> None:
+        """Does a worker's part of a training whose state and results the chief keeps."""
+        with tempfile.TemporaryDirectory() as folder:
+            for path in self.store.folder(stage).glob("checkpoint*"):
+                shutil.copy(path, folder)
+            stage.compute(self, Path(folder))
+        self._forget_models()
 
     def _compute(self, stage: Stage) -> None:
-        self.stop.raise_if_received()
         folder = self.store.folder(stage)
         remove_temporaries(folder)
         record = stage.compute(self, folder)

@@ -15,7 +15,7 @@ from official.data.image_data import (
     ImageData,
     Normalization,
 )
-from official.data.splits import training_sizes, validation_mask
+from official.data.splits import starts, training_sizes, validation_mask
 
 
 class LabelledImages(NamedTuple):
@@ -46,7 +46,9 @@ class ArrayImageData(ImageData):
             images = self.augmentation(self.train.images[indices], bits)
             yield self.normalization(images), self.train.labels[indices]
 
-    def evaluation_batches(self, split: str, batch_size: int) -> Iterator[Batch]:
+    def evaluation_batches(
+        self, split: str, batch_size: int, shard: tuple[int, int] = (0, 1)
+    ) -> Iterator[Batch]:
         images, labels = self._split(split)
         self.require_images(split)
         return (
@@ -54,7 +56,7 @@ class ArrayImageData(ImageData):
                 self.normalization(images[start : start + batch_size]),
                 labels[start : start + batch_size],
             )
-            for start in range(0, len(labels), batch_size)
+            for start in starts(len(labels), batch_size, shard)
         )
 
     def split_size(self, split: str) -> int:

@@ -139,12 +139,15 @@ class ImageData(abc.ABC):
         """Returns the training batches of one epoch; see `epoch_draws`."""
 
     @abc.abstractmethod
-    def evaluation_batches(self, split: str, batch_size: int) -> Iterator[Batch]:
+    def evaluation_batches(
+        self, split: str, batch_size: int, shard: tuple[int, int] = (0, 1)
+    ) -> Iterator[Batch]:
         """Returns the images of a split once, in stored order, not augmented.
 
         Args:
             split: `"test"` or `"validation"`.
             batch_size: images per batch; the last batch may be smaller.
+            shard: which of how many workers this is. Each gets its part of the batches.
 
         Raises:
             ValueError: unknown split, or one without images.

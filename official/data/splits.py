@@ -75,6 +75,12 @@ def steps_per_epoch(name: str, train_size: int, batch_size: int) -> int:
     return train_size // batch_size
 
 
+def starts(size: int, batch_size: int, shard: tuple[int, int]) -> range:
+    """Returns where the batches of one of several workers begin in so many images."""
+    index, count = shard
+    return range(index * batch_size, size, count * batch_size)
+
+
 def _in_proportion(sizes: np.ndarray, total: int) -> np.ndarray:
     """Shares `total` out by the method of largest remainders."""
     shares = sizes * (total / max(sizes.sum(), 1))

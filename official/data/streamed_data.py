@@ -11,7 +11,7 @@ from official.common.choices import choose
 from official.data.encoded_images import EncodedImages, View, thread_pool
 from official.data.image_data import TEST_SPLIT, VALIDATION_SPLIT, Batch, ImageData
 from official.data.presentation import Presentation
-from official.data.splits import training_sizes, validation_mask
+from official.data.splits import starts, training_sizes, validation_mask
 
 # Decoded images that are kept rather than decoded anew in every epoch
 MOST_BYTES_IN_MEMORY = 2 * 2**30
@@ -47,12 +47,14 @@ class StreamedImageData(ImageData):
         for images, labels, bits in _decoded(self.train, self.train_view, draws):
             yield self.normalization(self.augmentation(images, bits)), labels
 
-    def evaluation_batches(self, split: str, batch_size: int) -> Iterator[Batch]:
+    def evaluation_batches(
+        self, split: str, batch_size: int, shard: tuple[int, int] = (0, 1)
+    ) -> Iterator[Batch]:
         encoded = self._split(split)
         self.require_images(split)
         draws = (
             (np.arange(start, min(start + batch_size, len(encoded))), _NO_CHANCE)
-            for start in range(0, len(encoded), batch_size)
+            for start in starts(len(encoded), batch_size, shard)
         )
         decoded = _decoded(encoded, self.evaluation_view, draws)
         return ((self.normalization(images), labels) for images, labels, _ in decoded)

@@ -1,6 +1,7 @@
 """The programs of a training on several machines: who is who, and how they agree."""
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,21 +44,12 @@ class Workers:
         values = np.asarray(values, np.float64)
         if self.count == 1:
             return values
-        import tensorflow as tf
-
-        @tf.function
-        def total(values):
-            def on_replica(values):
-                context = tf.distribute.get_replica_context()
-                local = len(self.strategy.extended.worker_devices)
-                first = context.replica_id_in_sync_group % local == 0
-                own = tf.where(first, values, tf.zeros_like(values))
-                return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
-
-            return self.strategy.run(on_replica, args=(values,))
-
-        summed = total(tf.constant(values))
+        summed = _total(self.strategy)(values)
         return self.strategy.experimental_local_results(summed)[0].numpy()
+
+    def any(self, answers) -> list[bool]:
+        """Which of several questions at least one worker answers with yes."""
+        return [bool(count) for count in self.sum(answers)]
 
     def from_chief(self, values) -> np.ndarray:
         """The chief's values, an array of the same shape for each."""
@@ -67,3 +59,25 @@ class Workers:
     def wait(self) -> None:
         """Returns when all workers have come here."""
         self.sum(0)
+
+
+@functools.lru_cache
+def _total(strategy: "tf.distribute.Strategy"):
+    """Sums what the workers give, traced once for each shape."""
+    import tensorflow as tf
+
+    def on_replica(values):
+        context = tf.distribute.get_replica_context()
+        local = len(strategy.extended.worker_devices)
+        first = context.replica_id_in_sync_group % local == 0
+        own = tf.where(first, values, tf.zeros_like(values))
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
+
+    @tf.function
+    def total(values):
+        return strategy.run(on_replica, args=(values,))
+
+    return lambda values: total(tf.constant(values))
+
+
+ALONE = Workers()

@@ -1,0 +1,74 @@
+"""What trainings run on: devices, machines, and how steps are compiled."""
+
+import contextlib
+import dataclasses
+from typing import TYPE_CHECKING
+
+from official.distribution.workers import Workers
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class Hardware:
+    """Where and how trainings run. Their results do not depend on it, but for rounding.
+
+    Attributes:
+        strategy: what networks are trained under, or None.
+        jit_compile: whether XLA compiles the training step.
+
+    Raises:
+        ValueError: XLA is to compile a step of several devices.
+    """
+
+    strategy: "tf.distribute.Strategy | None" = None
+    jit_compile: bool = False
+
+    def __post_init__(self):
+        if self.jit_compile and self.devices > 1:
+            raise ValueError(
+                "--jit_compile compiles a step for one device per process. Received: a "
+                f"strategy with {self.devices} devices here. Use one of them, or "
+                "--distribution_strategy=multi_worker_mirrored with a worker for each."
+            )
+
+    @property
+    def workers(self) -> Workers:
+        """The processes that train together."""
+        return Workers(self.strategy)
+
+    @property
+    def replicas(self) -> int:
+        """Devices of all workers."""
+        return self.strategy.num_replicas_in_sync if self.strategy else 1
+
+    @property
+    def devices(self) -> int:
+        """Devices of this process."""
+        return self.replicas // self.workers.count
+
+    def scope(self) -> contextlib.AbstractContextManager:
+        """Where networks that are to be trained are made."""
+        return self.strategy.scope() if self.strategy else contextlib.nullcontext()
+
+    def fitting(self) -> contextlib.AbstractContextManager:
+        """What `fit` needs around it."""
+        from official.distribution.multi_worker_fit import multi_worker_fit
+
+        return multi_worker_fit() if self.workers.count > 1 else contextlib.nullcontext()
+
+    def check_batch(self, flag: str, batch_size: int) -> None:
+        """Makes sure that the replicas can share a batch.
+
+        Raises:
+            ValueError: they can't, evenly.
+        """
+        if batch_size % self.replicas:
+            raise ValueError(
+                f"--{flag} must be a multiple of the {self.replicas} replicas that share "
+                f"a batch. Received: {batch_size}"
+            )
+
+
+ONE_DEVICE = Hardware()

@@ -1,0 +1,77 @@
+"""The program's flags for devices and machines. Results do not depend on them."""
+
+import os
+
+from absl import flags
+
+from dlth_tf.experiment.hardware import Hardware
+from dlth_tf.experiment.quiet import start_tensorflow_quietly
+from official.common.choices import choose
+from official.distribution.cluster import SOURCES, find_cluster
+from official.distribution.strategies import ALGORITHMS, STRATEGIES, make_strategy
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string(
+    "distribution_strategy",
+    "off",
+    f"What trainings run on: {', '.join(STRATEGIES)}. mirrored: all GPUs of this "
+    "machine; multi_worker_mirrored: several machines, each running this command.",
+)
+flags.DEFINE_integer(
+    "num_gpus", None, "GPUs of this machine to use; 0: its CPU. Default: all."
+)
+flags.DEFINE_string(
+    "all_reduce_alg",
+    "auto",
+    f"How gradients are summed: {', '.join(ALGORITHMS)}.",
+)
+flags.DEFINE_string(
+    "cluster",
+    None,
+    f"Where the workers are found: {', '.join(SOURCES)}. Default: in --worker_hosts, or "
+    "in TF_CONFIG if it is set.",
+)
+flags.DEFINE_list(
+    "worker_hosts",
+    [],
+    "Addresses of all workers, host:port, separated by commas, the same on each.",
+)
+flags.DEFINE_integer(
+    "task_index", None, "Place of this worker in --worker_hosts, from 0; 0 is the chief."
+)
+flags.DEFINE_bool(
+    "jit_compile",
+    False,
+    "Let XLA compile the training step: mostly faster on GPUs, slower on CPUs.",
+)
+
+
+def hardware() -> Hardware:
+    """What trainings run on. Workers connect here.
+
+    Raises:
+        ValueError: flags that make no sense together or on this machine.
+    """
+    name = choose("distribution strategy", FLAGS.distribution_strategy, STRATEGIES)
+    if FLAGS.worker_hosts or FLAGS.cluster or name == "multi_worker_mirrored":
+        cluster = find_cluster(FLAGS.cluster, FLAGS.worker_hosts, FLAGS.task_index)
+    else:
+        cluster = None
+    if name == "off" and not cluster:
+        return Hardware(jit_compile=FLAGS.jit_compile)
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    if backend != "tensorflow":
+        raise ValueError(
+            f"--distribution_strategy={name} needs Keras on TensorFlow "
+            f"(KERAS_BACKEND=tensorflow). The backend is {backend}."
+        )
+    if cluster and FLAGS.shard:
+        raise ValueError(
+            "--shard shares runs out among single programs, not among workers that train "
+            f"together. Received: --shard={FLAGS.shard} with {len(cluster.hosts)} workers"
+        )
+    strategy = start_tensorflow_quietly(
+        lambda: make_strategy(name, FLAGS.num_gpus, FLAGS.all_reduce_alg, cluster)
+    )
+    return Hardware(strategy, FLAGS.jit_compile)
