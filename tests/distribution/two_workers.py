@@ -1,11 +1,13 @@
 """What one of two workers does in the tests of several real processes."""
 
+import hashlib
 import json
 import sys
 
 import keras
 import numpy as np
 
+import dlth_tf as dlth
 from official.distribution.cluster import find_cluster
 from official.distribution.multi_worker_fit import multi_worker_fit
 from official.distribution.statistics import average_statistics
@@ -51,6 +53,36 @@ def fails(model) -> str:
     return ""
 
 
+def bits(model) -> str:
+    weights = [np.ascontiguousarray(w).tobytes() for w in model.get_weights()]
+    return hashlib.sha256(b"".join(weights)).hexdigest()
+
+
+def nonzero(model, ticket) -> int:
+    """How many removed weights are not exactly zero."""
+    return sum(
+        np.count_nonzero(kernel.numpy()[~mask]) for _, kernel, mask in ticket.pairs(model)
+    )
+
+
+def gradual(ticket):
+    from dlth_tf.tfmot.engine import gradual_schedule
+
+    return [dlth.MagnitudePruning(gradual_schedule(0.5, 8, 4))]
+
+
+CALLBACKS = {
+    "transformation": lambda ticket: [
+        dlth.RandomSparseTransformation(ticket, growth=0.2, every=1, bound=1.0)
+    ],
+    "fixed": lambda ticket: [dlth.FixedTicket(ticket), dlth.CoupledL2(0.01)],
+    "set": lambda ticket: [dlth.SparseEvolutionaryTraining(ticket, every=3)],
+    "rigl": lambda ticket: [dlth.RigL(ticket, every=3, until=9)],
+    "gradual": gradual,
+    "early_bird": lambda ticket: [dlth.EarlyBird(0.5)],
+}
+
+
 def main(hosts: str, index: str) -> None:
     strategy = make_strategy(
         "multi_worker_mirrored",
@@ -64,10 +96,20 @@ def main(hosts: str, index: str) -> None:
         history = model.fit(batches(), steps_per_epoch=4, epochs=3, verbose=0)
     found["loss"] = history.history["loss"]
     average_statistics(model)
-    found["weights"] = [weights.tolist() for weights in model.get_weights()]
+    found["fit"] = bits(model)
+    for name, make in CALLBACKS.items():
+        model = network(strategy)
+        callbacks = make(dlth.random_ticket(model, 0.5, seed=0))
+        with multi_worker_fit():
+            model.fit(
+                batches(), steps_per_epoch=6, epochs=2, verbose=0, callbacks=callbacks
+            )
+        average_statistics(model)
+        ticket = callbacks[0].ticket
+        found[name] = [bits(model), nonzero(model, ticket), ticket.sparsity]
     found["sum"] = workers.sum([1.0, workers.shard[0]]).tolist()
     found["from_chief"] = workers.from_chief(workers.shard[0] + 5.0).tolist()
-    print(json.dumps(found))
+    print(json.dumps(found, default=float))
 
 
 if __name__ == "__main__":

@@ -545,22 +545,3 @@ def test_another_backend_is_refused():
         "RuntimeError: `RigL` needs Keras on TensorFlow (KERAS_BACKEND=tensorflow). "
         "The backend is jax."
     )
-
-
-@pytest.mark.slow
-def test_several_replicas_are_refused():
-    code = """
-import keras, numpy as np, tensorflow as tf
-import dlth_tf as dlth
-cpu = tf.config.list_physical_devices("CPU")[0]
-two = [tf.config.LogicalDeviceConfiguration()] * 2
-tf.config.set_logical_device_configuration(cpu, two)
-with tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"]).scope():
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
-    model.compile("sgd", "mse")
-training = dlth.RigL(dlth.random_ticket(model, 0.5, seed=0), until=10)
-model.fit(np.ones((8, 4)), np.ones((8, 4)), verbose=0, callbacks=[training])
-"""
-    result = in_another_process(code)
-    assert "`RigL` trains on one device" in result.stderr
-    assert "MirroredStrategy with 2 replicas" in result.stderr

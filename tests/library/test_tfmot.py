@@ -357,23 +357,6 @@ def run_python(program):
 
 
 @pytest.mark.slow
-def test_several_replicas_are_refused():
-    result = run_python(
-        "import numpy as np, tensorflow as tf, keras, dlth_tf as dlth\n"
-        "cpu = tf.config.list_physical_devices('CPU')[0]\n"
-        "two = [tf.config.LogicalDeviceConfiguration()] * 2\n"
-        "tf.config.set_logical_device_configuration(cpu, two)\n"
-        "with tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1']).scope():\n"
-        "    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])\n"
-        "    model.compile('sgd', 'mse')\n"
-        "pruning = dlth.MagnitudePruning(0.5)\n"
-        "model.fit(np.ones((8, 4)), np.ones((8, 2)), callbacks=[pruning])\n"
-    )
-    assert "ValueError: `MagnitudePruning` trains on one device." in result.stderr
-    assert "MirroredStrategy with 2 replicas" in result.stderr
-
-
-@pytest.mark.slow
 def test_tf_keras_stays_what_the_user_chose():
     result = run_python(
         "import os, dlth_tf as dlth\n"

@@ -1,0 +1,48 @@
+"""Running several programs at once, on ports that are free."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_hosts(count: int) -> list[str]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    hosts = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+    for each in sockets:
+        each.close()
+    return hosts
+
+
+def python(*arguments: str, **environment: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen) -> str:
+    out, errors = process.communicate(timeout=400)
+    assert process.returncode == 0, errors[-3000:]
+    return out
+
+
+def all_workers(count: int, start: Callable[[list[str], int], subprocess.Popen]):
+    """What each of so many workers printed, which know each other's addresses."""
+    hosts = free_hosts(count)
+    processes = [start(hosts, index) for index in range(count)]
+    try:
+        return [finish(process) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()

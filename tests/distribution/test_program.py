@@ -1,0 +1,126 @@
+"""The program under a strategy: one table, whatever trains."""
+
+import json
+import subprocess
+
+import numpy as np
+import pytest
+
+from tests.distribution.processes import all_workers, finish, python
+
+# Without BatchNorm: the number of replicas must not matter.
+TASK = (
+    "--dataset=digits",
+    "--train_examples=256",
+    "--validation_fraction=0.25",
+    "--model=lenet_300_100",
+    "--method=rst,rigl",
+    "--epochs=2",
+    "--batch_size=32",
+    "--learning_rate=0.05",
+    "--penalty_growth=0.2",
+    "--penalty_every=1",
+    "--penalty_hold=6",
+    "--mask_every=2",
+    "--transform_batch_size=32",
+    "--sparsity=0.9",
+    "--seed=0",
+    "--noreport",
+)
+
+
+def program(folder, *arguments: str) -> subprocess.Popen:
+    return python("-m", "dlth_tf.train", *TASK, f"--output_dir={folder}", *arguments)
+
+
+def worker(folder, *more: str):
+    def start(hosts, index):
+        return program(
+            folder,
+            "--distribution_strategy=multi_worker_mirrored",
+            f"--worker_hosts={','.join(hosts)}",
+            f"--task_index={index}",
+            *more,
+        )
+
+    return start
+
+
+def files(folder, name) -> dict[str, np.ndarray]:
+    return {
+        f"{path.parent.name}/{key}": value
+        for path in folder.glob(f"stages/*/{name}.npz")
+        for key, value in np.load(path).items()
+    }
+
+
+def results(folder) -> list[dict]:
+    return [json.loads(line) for line in (folder / "results.jsonl").open()]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alone")
+    finish(program(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("together")
+    return folder, all_workers(2, worker(folder))
+
+
+def test_two_workers_end_with_the_weights_of_one(alone, together):
+    expected, found = files(alone, "weights"), files(together[0], "weights")
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
+
+
+def test_tickets_are_the_same_to_the_bit(alone, together):
+    expected, found = files(alone, "ticket"), files(together[0], "ticket")
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_two_workers_measure_what_one_does(alone, together):
+    for one, both in zip(results(alone), results(together[0]), strict=True):
+        for name in ("test_accuracy", "test_top5", "test_images", "train_images"):
+            assert both[name] == one[name]
+        assert both["test_loss"] == pytest.approx(one["test_loss"], abs=1e-4)
+        for stage, epochs in one["history"].items():
+            for a, b in zip(epochs, both["history"][stage], strict=True):
+                assert b == pytest.approx(a, abs=1e-4)
+
+
+def test_only_the_chief_prints(together):
+    chief, other = together[1]
+    assert "| rigl" in chief and other == ""
+
+
+@pytest.mark.long
+def test_half_precision_and_xla_together_keep_zeros(tmp_path):
+    all_workers(2, worker(tmp_path, "--mixed_precision=bfloat16", "--jit_compile"))
+    for run in results(tmp_path):
+        assert run["weights_left"] == pytest.approx(0.1, abs=0.2)
+    weights = files(tmp_path, "weights")
+    kernels = [v for name, v in weights.items() if "finetune" in name and v.ndim == 2]
+    assert any((kernel == 0).mean() > 0.85 for kernel in kernels)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--distribution_strategy=mirored"], ["'mirored'", "'mirrored'"]),
+        (["--distribution_strategy=multi_worker_mirrored"], ["--worker_hosts"]),
+        (["--worker_hosts=a:1,b:1", "--task_index=2"], ["from 0 to 1", "2"]),
+    ],
+)
+def test_a_wrong_strategy_ends_in_one_line(tmp_path, arguments, words):
+    process = program(tmp_path / "new", *arguments)
+    _, errors = process.communicate(timeout=100)
+    (line,) = errors.strip().splitlines()
+    assert process.returncode == 2 and all(word in line for word in words)
+    assert not (tmp_path / "new").exists()
