@@ -57,6 +57,7 @@ def main(argv: list[str]) -> int:
 def _experiment(settings: Settings, reporter: Reporter, stop: StopSignals) -> int:
     output_dir = flags.FLAGS.output_dir
     hardware = ONE_DEVICE if flags.FLAGS.dry_run else hardware_flags.hardware()
+    stop.listen()
     if not hardware.workers.is_chief:
         reporter.silence()
     bench = (PlanBench if flags.FLAGS.dry_run else Workbench)(

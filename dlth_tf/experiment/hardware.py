@@ -19,18 +19,21 @@ class Hardware:
         jit_compile: whether XLA compiles the training step.
 
     Raises:
-        ValueError: XLA is to compile a step of several devices.
+        ValueError: XLA is to compile a step that it can't.
     """
 
     strategy: "tf.distribute.Strategy | None" = None
     jit_compile: bool = False
 
     def __post_init__(self):
-        if self.jit_compile and self.devices > 1:
+        if not self.jit_compile or self.replicas == 1:
+            return
+        devices = self.strategy.extended.worker_devices
+        if len(devices) > 1 or "GPU" not in devices[0]:
             raise ValueError(
-                "--jit_compile compiles a step for one device per process. Received: a "
-                f"strategy with {self.devices} devices here. Use one of them, or "
-                "--distribution_strategy=multi_worker_mirrored with a worker for each."
+                "--jit_compile needs one device, or one GPU per process: XLA sums no "
+                f"gradients otherwise. Received: {len(devices)} of {self.replicas} "
+                f"replicas in this process, the first on {devices[0]}"
             )
 
     @property
@@ -42,11 +45,6 @@ class Hardware:
     def replicas(self) -> int:
         """Devices of all workers."""
         return self.strategy.num_replicas_in_sync if self.strategy else 1
-
-    @property
-    def devices(self) -> int:
-        """Devices of this process."""
-        return self.replicas // self.workers.count
 
     def scope(self) -> contextlib.AbstractContextManager:
         """Where networks that are to be trained are made."""

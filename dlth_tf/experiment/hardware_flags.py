@@ -43,7 +43,8 @@ flags.DEFINE_integer(
 flags.DEFINE_bool(
     "jit_compile",
     False,
-    "Let XLA compile the training step: mostly faster on GPUs, slower on CPUs.",
+    "Let XLA compile the training step: mostly faster on GPUs, slower on CPUs. Several "
+    "replicas need a process and a GPU each.",
 )
 
 
@@ -54,11 +55,8 @@ def hardware() -> Hardware:
         ValueError: flags that make no sense together or on this machine.
     """
     name = choose("distribution strategy", FLAGS.distribution_strategy, STRATEGIES)
-    if FLAGS.worker_hosts or FLAGS.cluster or name == "multi_worker_mirrored":
-        cluster = find_cluster(FLAGS.cluster, FLAGS.worker_hosts, FLAGS.task_index)
-    else:
-        cluster = None
-    if name == "off" and not cluster:
+    clustered = FLAGS.worker_hosts or FLAGS.cluster or FLAGS.task_index is not None
+    if name == "off" and not clustered:
         return Hardware(jit_compile=FLAGS.jit_compile)
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     if backend != "tensorflow":
@@ -66,12 +64,19 @@ def hardware() -> Hardware:
             f"--distribution_strategy={name} needs Keras on TensorFlow "
             f"(KERAS_BACKEND=tensorflow). The backend is {backend}."
         )
+    look = clustered or name == "multi_worker_mirrored"
+    return Hardware(
+        start_tensorflow_quietly(lambda: _strategy(name, look)), FLAGS.jit_compile
+    )
+
+
+def _strategy(name: str, look_for_workers: bool):
+    cluster = None
+    if look_for_workers:
+        cluster = find_cluster(FLAGS.cluster, FLAGS.worker_hosts, FLAGS.task_index)
     if cluster and FLAGS.shard:
         raise ValueError(
             "--shard shares runs out among single programs, not among workers that train "
             f"together. Received: --shard={FLAGS.shard} with {len(cluster.hosts)} workers"
         )
-    strategy = start_tensorflow_quietly(
-        lambda: make_strategy(name, FLAGS.num_gpus, FLAGS.all_reduce_alg, cluster)
-    )
-    return Hardware(strategy, FLAGS.jit_compile)
+    return make_strategy(name, FLAGS.num_gpus, FLAGS.all_reduce_alg, cluster)

@@ -6,6 +6,8 @@ import signal
 from collections.abc import Iterator
 from typing import NoReturn
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 
 class Stopped(BaseException):
     """The program was asked to end. Like KeyboardInterrupt it is no error."""
@@ -26,15 +28,21 @@ class StopSignals:
         self._waits = False
 
     def __enter__(self) -> "StopSignals":
-        self._before = {
-            number: signal.signal(number, self._receive)
-            for number in (signal.SIGTERM, signal.SIGINT)
-        }
+        self._before = {number: signal.getsignal(number) for number in _SIGNALS}
+        self.listen()
         return self
 
     def __exit__(self, *_):
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def listen(self) -> None:
+        """Asks for the signals, once more if somebody else has taken them.
+
+        TensorFlow takes SIGTERM when workers connect.
+        """
+        for number in _SIGNALS:
+            signal.signal(number, self._receive)
 
     @contextlib.contextmanager
     def wait(self) -> Iterator[None]:
