@@ -197,7 +197,8 @@ def _damaged(trial: Trial, damage: Callable[[bytes], bytes], *words: str) -> Non
     """Kills the program while it trains, and damages the newest checkpoint."""
     trial.run(signal="SIGKILL", **trial.moment())
     checkpoints = trial.folder.glob("stages/*/checkpoint-*.npz")
-    newest = max(checkpoints, key=lambda path: path.stat().st_mtime_ns, default=None)
+    in_use = [p for p in checkpoints if not (p.parent / "stage.json").exists()]
+    newest = max(in_use, key=lambda path: path.stat().st_mtime_ns, default=None)
     if newest is None:  # it was killed before the first, or between two trainings
         words = ()
     else:

@@ -103,8 +103,8 @@ class Workbench:
         remove_temporaries(folder)
         record = stage.compute(self, folder)
         self.store.finish(stage, record)
-        self._forget_models()
         self._clean_up(folder)
+        self._forget_models()
 
     def ticket(self, stage: Stage):
         """The ticket that a finished stage left."""
