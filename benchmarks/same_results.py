@@ -40,7 +40,7 @@ def _contents(folder: Path) -> Iterator[tuple[str, object]]:
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     from dlth_tf.experiment.stages import TicketStage
-    from dlth_tf.ticket import Ticket
+    from dlth_tf.tickets.ticket import Ticket
 
     if path.name == TicketStage.FILE:
         return Ticket.load(path).masks

@@ -47,7 +47,7 @@ def main() -> None:
 def _measure(name: str, sparsity: float) -> list[str]:
     import dlth_tf as dlth
     from dlth_tf.exporting import export
-    from dlth_tf.variables import get_weights
+    from dlth_tf.network.variables import get_weights
     from official.modeling.networks import build_network
     from official.modeling.plain import plain
 

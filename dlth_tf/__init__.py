@@ -7,63 +7,65 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dlth_tf.channels import ChannelGroups as ChannelGroups
-    from dlth_tf.channels import channel_groups as channel_groups
+    from dlth_tf.callbacks.dynamic import RigL as RigL
+    from dlth_tf.callbacks.dynamic import (
+        SparseEvolutionaryTraining as SparseEvolutionaryTraining,
+    )
+    from dlth_tf.callbacks.early_bird import EarlyBird as EarlyBird
+    from dlth_tf.callbacks.fixed_ticket import FixedTicket as FixedTicket
+    from dlth_tf.callbacks.schedules import PenaltyGrowth as PenaltyGrowth
+    from dlth_tf.callbacks.transformation import (
+        RandomSparseTransformation as RandomSparseTransformation,
+    )
+    from dlth_tf.callbacks.weight_decay import CoupledL2 as CoupledL2
     from dlth_tf.cost import layer_costs as layer_costs
-    from dlth_tf.dynamic import RigL as RigL
-    from dlth_tf.dynamic import SparseEvolutionaryTraining as SparseEvolutionaryTraining
-    from dlth_tf.early_bird import EarlyBird as EarlyBird
-    from dlth_tf.erdos_renyi import ErdosRenyi as ErdosRenyi
-    from dlth_tf.erdos_renyi import ErdosRenyiKernel as ErdosRenyiKernel
-    from dlth_tf.fixed_ticket import FixedTicket as FixedTicket
-    from dlth_tf.kernels import maskable_kernels as maskable_kernels
-    from dlth_tf.ratios import PerLayer as PerLayer
-    from dlth_tf.ratios import PerStage as PerStage
+    from dlth_tf.network.channels import ChannelGroups as ChannelGroups
+    from dlth_tf.network.channels import channel_groups as channel_groups
+    from dlth_tf.network.kernels import maskable_kernels as maskable_kernels
     from dlth_tf.saliency import grasp_ticket as grasp_ticket
     from dlth_tf.saliency import snip_ticket as snip_ticket
     from dlth_tf.saliency import synflow_ticket as synflow_ticket
-    from dlth_tf.schedules import PenaltyGrowth as PenaltyGrowth
     from dlth_tf.shrinking import shrink as shrink
-    from dlth_tf.sparse_model import load as load
-    from dlth_tf.sparse_model import save as save
-    from dlth_tf.sparsity import Global as Global
-    from dlth_tf.sparsity import Uniform as Uniform
     from dlth_tf.tfmot import MagnitudePruning as MagnitudePruning
-    from dlth_tf.ticket import Ticket as Ticket
-    from dlth_tf.ticket import highest_ticket as highest_ticket
-    from dlth_tf.ticket import magnitude_ticket as magnitude_ticket
-    from dlth_tf.ticket import random_ticket as random_ticket
-    from dlth_tf.transformation import (
-        RandomSparseTransformation as RandomSparseTransformation,
-    )
-    from dlth_tf.weight_decay import CoupledL2 as CoupledL2
+    from dlth_tf.tickets.erdos_renyi import ErdosRenyi as ErdosRenyi
+    from dlth_tf.tickets.erdos_renyi import ErdosRenyiKernel as ErdosRenyiKernel
+    from dlth_tf.tickets.ratios import PerLayer as PerLayer
+    from dlth_tf.tickets.ratios import PerStage as PerStage
+    from dlth_tf.tickets.sparse_model import load as load
+    from dlth_tf.tickets.sparse_model import save as save
+    from dlth_tf.tickets.sparsity import Global as Global
+    from dlth_tf.tickets.sparsity import Uniform as Uniform
+    from dlth_tf.tickets.ticket import Ticket as Ticket
+    from dlth_tf.tickets.ticket import highest_ticket as highest_ticket
+    from dlth_tf.tickets.ticket import magnitude_ticket as magnitude_ticket
+    from dlth_tf.tickets.ticket import random_ticket as random_ticket
 
 _HOME = {
-    "ChannelGroups": "channels",
-    "CoupledL2": "weight_decay",
-    "EarlyBird": "early_bird",
-    "ErdosRenyi": "erdos_renyi",
-    "ErdosRenyiKernel": "erdos_renyi",
-    "FixedTicket": "fixed_ticket",
-    "Global": "sparsity",
+    "ChannelGroups": "network.channels",
+    "CoupledL2": "callbacks.weight_decay",
+    "EarlyBird": "callbacks.early_bird",
+    "ErdosRenyi": "tickets.erdos_renyi",
+    "ErdosRenyiKernel": "tickets.erdos_renyi",
+    "FixedTicket": "callbacks.fixed_ticket",
+    "Global": "tickets.sparsity",
     "MagnitudePruning": "tfmot",
-    "PenaltyGrowth": "schedules",
-    "PerLayer": "ratios",
-    "PerStage": "ratios",
-    "RandomSparseTransformation": "transformation",
-    "RigL": "dynamic",
-    "SparseEvolutionaryTraining": "dynamic",
-    "Ticket": "ticket",
-    "Uniform": "sparsity",
-    "channel_groups": "channels",
+    "PenaltyGrowth": "callbacks.schedules",
+    "PerLayer": "tickets.ratios",
+    "PerStage": "tickets.ratios",
+    "RandomSparseTransformation": "callbacks.transformation",
+    "RigL": "callbacks.dynamic",
+    "SparseEvolutionaryTraining": "callbacks.dynamic",
+    "Ticket": "tickets.ticket",
+    "Uniform": "tickets.sparsity",
+    "channel_groups": "network.channels",
     "grasp_ticket": "saliency",
-    "highest_ticket": "ticket",
+    "highest_ticket": "tickets.ticket",
     "layer_costs": "cost",
-    "load": "sparse_model",
-    "magnitude_ticket": "ticket",
-    "maskable_kernels": "kernels",
-    "random_ticket": "ticket",
-    "save": "sparse_model",
+    "load": "tickets.sparse_model",
+    "magnitude_ticket": "tickets.ticket",
+    "maskable_kernels": "network.kernels",
+    "random_ticket": "tickets.ticket",
+    "save": "tickets.sparse_model",
     "shrink": "shrinking",
     "snip_ticket": "saliency",
     "synflow_ticket": "saliency",

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 from keras import layers, tree
 
-from dlth_tf.graph import functional_graph, require_graph, run_graph
-from dlth_tf.kernels import walk_layers
-from dlth_tf.ticket import Ticket
+from dlth_tf.network.graph import functional_graph, require_graph, run_graph
+from dlth_tf.network.kernels import walk_layers
+from dlth_tf.tickets.ticket import Ticket
 
 _TRANSPOSED = (
     layers.Conv1DTranspose,

@@ -21,7 +21,7 @@ from dlth_tf.experiment.command_line import (
     start,
 )
 from dlth_tf.experiment.quiet import start_tensorflow_quietly
-from dlth_tf.files import atomic_write
+from dlth_tf.storage.files import atomic_write
 
 FLAGS = program_flags.FLAGS
 _BATCH_SIZES = (1, 128)

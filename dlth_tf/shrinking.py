@@ -4,11 +4,11 @@ import keras
 import numpy as np
 from keras import tree
 
-from dlth_tf.channels.analysis import Analysis
-from dlth_tf.channels.groups import removable_places
-from dlth_tf.graph import functional_graph, input_name, require_graph, run_graph
-from dlth_tf.ticket import Ticket
-from dlth_tf.variables import maskable_variables
+from dlth_tf.network.channels.analysis import Analysis
+from dlth_tf.network.channels.groups import removable_places
+from dlth_tf.network.graph import functional_graph, input_name, require_graph, run_graph
+from dlth_tf.network.variables import maskable_variables
+from dlth_tf.tickets.ticket import Ticket
 
 
 def shrink(model: keras.Model, ticket: Ticket) -> keras.Model:

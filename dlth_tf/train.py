@@ -31,7 +31,7 @@ from dlth_tf.experiment.quiet import start_tensorflow_quietly
 from dlth_tf.experiment.results import Results
 from dlth_tf.experiment.stop_signals import Stopped, StopSignals
 from dlth_tf.experiment.workbench import PlanBench, Workbench
-from dlth_tf.files import WriteFailed
+from dlth_tf.storage.files import WriteFailed
 
 flags.adopt_module_key_flags(program_flags)
 flags.adopt_module_key_flags(hardware_flags)

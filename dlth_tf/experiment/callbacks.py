@@ -9,7 +9,7 @@ import keras
 
 from dlth_tf.experiment.evaluation import evaluate
 from dlth_tf.experiment.progress import Reporter
-from dlth_tf.variables import get_weights, set_weights
+from dlth_tf.network.variables import get_weights, set_weights
 from official.distribution.statistics import average_statistics
 
 

@@ -58,9 +58,9 @@ class FinishedRun:
         Args:
             data: the run's data set, for the number of classes and the images' size.
         """
+        from dlth_tf.network.variables import set_weights
         from dlth_tf.shrinking import shrink
-        from dlth_tf.ticket import Ticket
-        from dlth_tf.variables import set_weights
+        from dlth_tf.tickets.ticket import Ticket
         from official.modeling.networks import build_network
         from official.modeling.plain import plain
 

@@ -2,6 +2,7 @@
 
 from absl import flags
 
+from dlth_tf.callbacks.schedules import PenaltyGrowth
 from dlth_tf.experiment.interval import Interval
 from dlth_tf.experiment.lab import Cycles
 from dlth_tf.experiment.methods import METHODS, summary
@@ -11,7 +12,6 @@ from dlth_tf.experiment.plan import Settings, Shard
 from dlth_tf.experiment.sparse_training import MaskChanges
 from dlth_tf.experiment.stages import Task
 from dlth_tf.experiment.training_stages import TransformationRecipe
-from dlth_tf.schedules import PenaltyGrowth
 from official import data
 from official.modeling import networks
 from official.training.recipe import Recipe, parse_learning_rate

@@ -4,10 +4,10 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
-from dlth_tf.erdos_renyi import ErdosRenyi, ErdosRenyiKernel
-from dlth_tf.ratios import PerLayer, PerStage
-from dlth_tf.sparsity import Global, Sparsity, Uniform, check_sparsity
-from dlth_tf.units import unit_named
+from dlth_tf.tickets.erdos_renyi import ErdosRenyi, ErdosRenyiKernel
+from dlth_tf.tickets.ratios import PerLayer, PerStage
+from dlth_tf.tickets.sparsity import Global, Sparsity, Uniform, check_sparsity
+from dlth_tf.tickets.units import unit_named
 from official.common.choices import choose
 
 DISTRIBUTIONS = {
@@ -30,7 +30,7 @@ class Placement:
         distribution: how they share the sparsity out, one of `DISTRIBUTIONS`.
         layer_sparsity: the sparsity of each layer instead, see `layer_sparsity`; numbers
             in it hold in every cycle of an iterative method.
-        unit: what is removed as a whole, see `dlth_tf.units.unit_named`.
+        unit: what is removed as a whole, see `dlth_tf.tickets.units.unit_named`.
 
     Raises:
         ValueError: a value that makes no sense, or two that exclude each other.

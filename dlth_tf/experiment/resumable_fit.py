@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import keras
 
+from dlth_tf.callbacks.replicas import steps_done
+from dlth_tf.callbacks.weight_decay import CoupledL2
 from dlth_tf.experiment.callbacks import (
     EpochBar,
     StopAfter,
@@ -18,8 +20,6 @@ from dlth_tf.experiment.callbacks import (
 )
 from dlth_tf.experiment.checkpoint import Checkpoint, Checkpoints
 from dlth_tf.experiment.save_checkpoint import EpochMadeWhole, SaveCheckpoint
-from dlth_tf.replicas import steps_done
-from dlth_tf.weight_decay import CoupledL2
 from official.data.feed import reading_errors
 from official.distribution.batches import distributed_feed
 from official.distribution.loss_scaling import LossScaling

@@ -104,7 +104,7 @@ class SetTraining(SparseTraining):
         return f"train by SET from {self.ticket.title}"
 
     def callbacks(self, bench, done):
-        from dlth_tf.dynamic import SparseEvolutionaryTraining
+        from dlth_tf.callbacks.dynamic import SparseEvolutionaryTraining
 
         return [
             SparseEvolutionaryTraining(
@@ -133,7 +133,7 @@ class RigLTraining(SparseTraining):
         self.changes.last_step(self.steps(bench))
 
     def callbacks(self, bench, done):
-        from dlth_tf.dynamic import RigL
+        from dlth_tf.callbacks.dynamic import RigL
 
         return [
             RigL(

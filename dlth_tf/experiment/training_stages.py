@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dlth_tf.callbacks.schedules import PenaltyGrowth
 from dlth_tf.experiment.moment import BEGINNING, Moment
 from dlth_tf.experiment.placement import Placement
 from dlth_tf.experiment.stages import TicketStage, WeightsStage
-from dlth_tf.schedules import PenaltyGrowth
 from official.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class Training(FitStage):
         return self._stretched_recipe(steps_per_epoch).optimizer(steps_per_epoch)
 
     def callbacks(self, bench, done):
-        from dlth_tf.fixed_ticket import FixedTicket
+        from dlth_tf.callbacks.fixed_ticket import FixedTicket
 
         masked = self.ticket and not self.shrunk
         return [FixedTicket(bench.ticket(self.ticket))] if masked else []
@@ -194,7 +194,7 @@ class EarlyBirdTraining(FitStage):
         return f"train until ticket {self.sparsity:.3g} has settled, seed {self.seed}"
 
     def callbacks(self, bench, done):
-        from dlth_tf.early_bird import EarlyBird
+        from dlth_tf.callbacks.early_bird import EarlyBird
 
         model = bench.network_with(self.weights)
         sparsity = bench.sparsity(model, self.sparsity, self.placement)
@@ -225,7 +225,7 @@ class Transformation(FitStage):
         return self.recipe.growth.steps
 
     def callbacks(self, bench, done):
-        from dlth_tf.transformation import RandomSparseTransformation
+        from dlth_tf.callbacks.transformation import RandomSparseTransformation
 
         growth = dataclasses.asdict(self.recipe.growth)
         ticket = bench.ticket(self.ticket)

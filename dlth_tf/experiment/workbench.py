@@ -14,11 +14,11 @@ from dlth_tf.experiment.progress import Reporter
 from dlth_tf.experiment.stages import Stage, Task, TicketStage, WeightsStage
 from dlth_tf.experiment.stop_signals import StopSignals
 from dlth_tf.experiment.store import StageStore
-from dlth_tf.files import remove_temporaries
+from dlth_tf.storage.files import remove_temporaries
 
 if TYPE_CHECKING:
     from dlth_tf.cost import ModelCost
-    from dlth_tf.sparsity import Sparsity
+    from dlth_tf.tickets.sparsity import Sparsity
 
 
 class Workbench:
@@ -108,7 +108,7 @@ class Workbench:
 
     def ticket(self, stage: Stage):
         """The ticket that a finished stage left."""
-        from dlth_tf.ticket import Ticket
+        from dlth_tf.tickets.ticket import Ticket
 
         return Ticket.load(self.store.folder(stage) / TicketStage.FILE)
 
@@ -132,7 +132,7 @@ class Workbench:
 
     def network_with(self, stage: WeightsStage):
         """The network with the weights of a finished stage."""
-        from dlth_tf.variables import set_weights
+        from dlth_tf.network.variables import set_weights
 
         model = stage.network(self)
         set_weights(model, self.store.load_weights(stage))
@@ -140,7 +140,7 @@ class Workbench:
 
     def weights_of(self, model) -> dict:
         """A network's weights by stable name, as stages store them."""
-        from dlth_tf.variables import get_weights
+        from dlth_tf.network.variables import get_weights
 
         return get_weights(model)
 
@@ -150,7 +150,7 @@ class Workbench:
         Raises:
             ValueError: the placement does not fit the network.
         """
-        from dlth_tf.kernels import maskable_kernels
+        from dlth_tf.network.kernels import maskable_kernels
 
         return placement.sparsity(list(maskable_kernels(model)), sparsity)
 
@@ -162,8 +162,8 @@ class Workbench:
         Raises:
             ValueError: the placement does not fit the network, or lets layers compete.
         """
-        from dlth_tf.kernels import kernel_shapes
-        from dlth_tf.sparsity import sparsity_per_kernel
+        from dlth_tf.network.kernels import kernel_shapes
+        from dlth_tf.tickets.sparsity import sparsity_per_kernel
 
         shared_out = self.sparsity(model, sparsity, placement)
         found = sparsity_per_kernel(kernel_shapes(model), shared_out)
@@ -177,7 +177,7 @@ class Workbench:
         Raises:
             ValueError: the placement does not fit the network.
         """
-        from dlth_tf.ticket import random_ticket
+        from dlth_tf.tickets.ticket import random_ticket
 
         model = self.blueprint
         shared_out = self.sparsity(model, sparsity, placement)
@@ -190,7 +190,8 @@ class Workbench:
         """
         import keras
 
-        from dlth_tf import tfmot, ticket
+        from dlth_tf import tfmot
+        from dlth_tf.tickets import ticket
 
         shared_out = self.sparsity(model, sparsity, placement)
         single = placement.unit == "weight" and placement.distribution != "global"

@@ -15,8 +15,8 @@ from dlth_tf.exporting.serving_model import (
     Normalization,
     serving_model,
 )
-from dlth_tf.files import atomic_folder
-from dlth_tf.kernels import maskable_kernels
+from dlth_tf.network.kernels import maskable_kernels
+from dlth_tf.storage.files import atomic_folder
 
 _METADATA = "metadata.json"
 # Rounding, also of deep or half-precision networks, stays below; another graph does not.

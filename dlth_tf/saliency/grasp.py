@@ -6,8 +6,8 @@ import keras
 import numpy as np
 
 from dlth_tf.saliency.objective import TrainingLoss
-from dlth_tf.sparsity import Sparsity
-from dlth_tf.ticket import Ticket, highest_ticket
+from dlth_tf.tickets.sparsity import Sparsity
+from dlth_tf.tickets.ticket import Ticket, highest_ticket
 
 
 def grasp_ticket(

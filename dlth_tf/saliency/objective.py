@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from dlth_tf.kernels import maskable_kernels
+from dlth_tf.network.kernels import maskable_kernels
 from dlth_tf.saliency import gradients
 
 

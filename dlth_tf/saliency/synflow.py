@@ -8,12 +8,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from dlth_tf.kernels import kernel_shapes, maskable_kernels
+from dlth_tf.network.kernels import kernel_shapes, maskable_kernels
 from dlth_tf.saliency import gradients
 from dlth_tf.saliency.objective import computing_in, outputs_with
-from dlth_tf.sparsity import Pool, Sparsity, sparsity_pools
-from dlth_tf.ticket import Ticket
-from dlth_tf.units import SingleWeights
+from dlth_tf.tickets.sparsity import Pool, Sparsity, sparsity_pools
+from dlth_tf.tickets.ticket import Ticket
+from dlth_tf.tickets.units import SingleWeights
 
 _LEAST_FLOW = 1e-3
 

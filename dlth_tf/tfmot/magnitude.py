@@ -5,11 +5,11 @@ from typing import Literal
 import keras
 import numpy as np
 
-from dlth_tf.kernels import kernel_shapes, maskable_kernels
-from dlth_tf.masks import removed_count
-from dlth_tf.sparsity import Sparsity, sparsity_per_kernel
+from dlth_tf.network.kernels import kernel_shapes, maskable_kernels
 from dlth_tf.tfmot.engine import as_schedule, pruning_engine
-from dlth_tf.ticket import Ticket
+from dlth_tf.tickets.masks import removed_count
+from dlth_tf.tickets.sparsity import Sparsity, sparsity_per_kernel
+from dlth_tf.tickets.ticket import Ticket
 
 _COUNTINGS = ("reference", "tfmot")
 

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dlth_tf.attachment import constrained
-from dlth_tf.fixed_ticket import KeepZero
+from dlth_tf.callbacks.attachment import constrained
+from dlth_tf.callbacks.fixed_ticket import KeepZero
 from dlth_tf.tfmot.engine import pruning_engine
 
 _ATTEMPT = "attempt/"

@@ -9,13 +9,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from dlth_tf.attachment import StepCallback
-from dlth_tf.callback_state import progress_state, ticket_in
-from dlth_tf.kernels import maskable_kernels
-from dlth_tf.replicas import steps_done, strategy_scope
-from dlth_tf.sparsity import matching
+from dlth_tf.callbacks.attachment import StepCallback
+from dlth_tf.callbacks.callback_state import progress_state, ticket_in
+from dlth_tf.callbacks.replicas import steps_done, strategy_scope
+from dlth_tf.network.kernels import maskable_kernels
 from dlth_tf.tfmot.engine import as_schedule
-from dlth_tf.ticket import Ticket
+from dlth_tf.tickets.sparsity import matching
+from dlth_tf.tickets.ticket import Ticket
 
 if TYPE_CHECKING:
     from tensorflow_model_optimization.sparsity.keras import PruningSchedule

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import dlth_tf as dlth
-from dlth_tf.drop_schedules import DropSchedule
+from dlth_tf.callbacks.drop_schedules import DropSchedule
 
 _RNG = np.random.default_rng(0)
 X = _RNG.normal(size=(128, 12)).astype("float32")

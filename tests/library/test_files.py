@@ -5,7 +5,12 @@ import os
 
 import pytest
 
-from dlth_tf.files import WriteFailed, atomic_folder, atomic_write, remove_temporaries
+from dlth_tf.storage.files import (
+    WriteFailed,
+    atomic_folder,
+    atomic_write,
+    remove_temporaries,
+)
 
 
 @pytest.fixture

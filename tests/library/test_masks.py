@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dlth_tf.masks import highest_masks, random_masks, removed_count
+from dlth_tf.tickets.masks import highest_masks, random_masks, removed_count
 
 SPARSITIES = st.floats(0.0, 1.0, exclude_max=True)
 SHAPES = st.lists(st.integers(1, 12), min_size=1, max_size=4).map(tuple)

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dlth_tf as dlth
-from dlth_tf.erdos_renyi import apportioned
-from dlth_tf.sparsity import sparsity_per_kernel, sparsity_pools
 from dlth_tf.tfmot import magnitude_ticket as tfmot_magnitude_ticket
+from dlth_tf.tickets.erdos_renyi import apportioned
+from dlth_tf.tickets.sparsity import sparsity_per_kernel, sparsity_pools
 
 # 2304, 4608 and 640 weights.
 SHAPES = {"a": (3, 3, 16, 16), "b": (3, 3, 16, 32), "c": (64, 10)}

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 import dlth_tf as dlth
-from dlth_tf import compact_file
+from dlth_tf.storage import compact_file
 from tests.library.models import functional, weights
 
 HEAD = 12  # magic and the header's length

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from keras import layers
 
 import dlth_tf as dlth
-from dlth_tf.kernels import input_axes
+from dlth_tf.network.kernels import input_axes
 
 
 def model_of(layer, *input_shape: int) -> keras.Model:
@@ -93,7 +93,7 @@ def test_counts_are_exact_for_every_n_and_m(n, more, groups, outputs, seed):
 
 
 def masks_of_conv1d(shape, unit, seed):
-    from dlth_tf.grouped_weights import GroupedWeights, _laid_out
+    from dlth_tf.tickets.grouped_weights import GroupedWeights, _laid_out
 
     grouped = GroupedWeights(*map(int, unit.split(":")))
     scores = np.random.default_rng(seed).normal(size=shape)

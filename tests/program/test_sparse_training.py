@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from dlth_tf.ticket import Ticket
+from dlth_tf.tickets.ticket import Ticket
 from tests.program.conftest import results_in
 from tests.program.test_usage import only_line
 

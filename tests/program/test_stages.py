@@ -4,13 +4,13 @@ import dataclasses
 
 import pytest
 
+from dlth_tf.callbacks.schedules import PenaltyGrowth
 from dlth_tf.experiment.lab import Cycles, Lab
 from dlth_tf.experiment.methods import METHODS
 from dlth_tf.experiment.moment import Moment
 from dlth_tf.experiment.placement import Placement
 from dlth_tf.experiment.stages import InitialWeights, Task
 from dlth_tf.experiment.training_stages import Training, TransformationRecipe
-from dlth_tf.schedules import PenaltyGrowth
 from official.training.recipe import Recipe
 
 TRANSFORMATION = TransformationRecipe(PenaltyGrowth(hold=10), 32, 0.01, 0.9, 5e-4)

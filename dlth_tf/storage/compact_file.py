@@ -17,9 +17,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from dlth_tf import mask_codes
-from dlth_tf.files import atomic_write
-from dlth_tf.mask_codes import MaskCode
+from dlth_tf.storage import mask_codes
+from dlth_tf.storage.files import atomic_write
+from dlth_tf.storage.mask_codes import MaskCode
 
 # Like PNG's: a high bit and both kinds of line end show a transfer that changed bytes.
 MAGIC = b"\x89DLTH\r\n\x1a"

@@ -4,6 +4,6 @@
 `analysis` follows them through a model's graph, `groups` is what comes out.
 """
 
-from dlth_tf.channels.groups import ChannelGroup as ChannelGroup
-from dlth_tf.channels.groups import ChannelGroups as ChannelGroups
-from dlth_tf.channels.groups import channel_groups as channel_groups
+from dlth_tf.network.channels.groups import ChannelGroup as ChannelGroup
+from dlth_tf.network.channels.groups import ChannelGroups as ChannelGroups
+from dlth_tf.network.channels.groups import channel_groups as channel_groups

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 import numpy as np
 
-from dlth_tf.channels import ChannelGroup, ChannelGroups, channel_groups
-from dlth_tf.channels.analysis import MODEL_INPUT, MODEL_OUTPUT
-from dlth_tf.masks import highest_masks, random_masks
-from dlth_tf.sparsity import Pool
-from dlth_tf.units import Unit
-from dlth_tf.variables import maskable_variables
+from dlth_tf.network.channels import ChannelGroup, ChannelGroups, channel_groups
+from dlth_tf.network.channels.analysis import MODEL_INPUT, MODEL_OUTPUT
+from dlth_tf.network.variables import maskable_variables
+from dlth_tf.tickets.masks import highest_masks, random_masks
+from dlth_tf.tickets.sparsity import Pool
+from dlth_tf.tickets.units import Unit
 
 _log = logging.getLogger(__name__)
 

@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 
-from dlth_tf.channels.couplings import Channels, Couplings, LeftWhole
-from dlth_tf.channels.operations import follow_operation
-from dlth_tf.channels.rules import follow
-from dlth_tf.graph import functional_graph, require_graph, run_graph
+from dlth_tf.network.channels.couplings import Channels, Couplings, LeftWhole
+from dlth_tf.network.channels.operations import follow_operation
+from dlth_tf.network.channels.rules import follow
+from dlth_tf.network.graph import functional_graph, require_graph, run_graph
 
 MODEL_INPUT = "its channels are those of the model's input"
 MODEL_OUTPUT = "its channels are those of the model's output"

@@ -5,8 +5,8 @@ import math
 import keras
 import numpy as np
 
-from dlth_tf.channels.couplings import Channels, Couplings, LeftWhole
-from dlth_tf.channels.rules import activated, joined
+from dlth_tf.network.channels.couplings import Channels, Couplings, LeftWhole
+from dlth_tf.network.channels.rules import activated, joined
 
 
 def follow_operation(operation, args, output, couplings: Couplings) -> Channels:

@@ -8,16 +8,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from dlth_tf.attachment import StepCallback, constrained, temporary_attribute
-from dlth_tf.callback_state import progress_state, ticket_in
-from dlth_tf.drop_schedules import DropSchedule
-from dlth_tf.fixed_ticket import KeepZero
-from dlth_tf.kernels import maskable_kernels
-from dlth_tf.replicas import steps_done, strategy_scope
-from dlth_tf.ticket import Ticket
+from dlth_tf.callbacks.attachment import StepCallback, constrained, temporary_attribute
+from dlth_tf.callbacks.callback_state import progress_state, ticket_in
+from dlth_tf.callbacks.drop_schedules import DropSchedule
+from dlth_tf.callbacks.fixed_ticket import KeepZero
+from dlth_tf.callbacks.replicas import steps_done, strategy_scope
+from dlth_tf.network.kernels import maskable_kernels
+from dlth_tf.tickets.ticket import Ticket
 
 if TYPE_CHECKING:
-    from dlth_tf.moving_masks import MovingMask
+    from dlth_tf.callbacks.moving_masks import MovingMask
 
 
 class DropAndGrow(StepCallback):
@@ -98,7 +98,7 @@ class DropAndGrow(StepCallback):
         return steps_done(self._model.optimizer) - self._first_iteration
 
     def set_model(self, model: keras.Model) -> None:
-        from dlth_tf.moving_masks import MovingMask
+        from dlth_tf.callbacks.moving_masks import MovingMask
 
         super().set_model(model)
         self._first_iteration = steps_done(model.optimizer) - self.initial_step
@@ -136,7 +136,7 @@ class DropAndGrow(StepCallback):
 
     @contextlib.contextmanager
     def attached(self, iterations) -> Iterator[None]:
-        from dlth_tf.moving_masks import sum_over_replicas
+        from dlth_tf.callbacks.moving_masks import sum_over_replicas
 
         optimizer = self._model.optimizer
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)

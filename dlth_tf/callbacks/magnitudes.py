@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from dlth_tf.ticket import Ticket
+from dlth_tf.tickets.ticket import Ticket
 
 
 def mean_magnitudes(model: keras.Model, ticket: Ticket) -> tuple[float, float]:

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-from dlth_tf.sparsity import Sparsity
-from dlth_tf.ticket import Ticket, magnitude_ticket
+from dlth_tf.tickets.sparsity import Sparsity
+from dlth_tf.tickets.ticket import Ticket, magnitude_ticket
 
 
 class EarlyBird(keras.callbacks.Callback):

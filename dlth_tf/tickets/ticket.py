@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from dlth_tf import compact_file
-from dlth_tf.kernels import kernel_shapes, maskable_kernels
-from dlth_tf.mask_file import LARGEST_TICKET, load_masks
-from dlth_tf.sparsity import Sparsity, sparsity_pools
-from dlth_tf.units import unit_named
-from dlth_tf.variables import maskable_variables
+from dlth_tf.network.kernels import kernel_shapes, maskable_kernels
+from dlth_tf.network.variables import maskable_variables
+from dlth_tf.storage import compact_file
+from dlth_tf.storage.mask_file import LARGEST_TICKET, load_masks
+from dlth_tf.tickets.sparsity import Sparsity, sparsity_pools
+from dlth_tf.tickets.units import unit_named
 
 FILTER_COMPANIONS = ("bias", "gamma", "beta", "moving_mean")
 """The variables beside kernels that a ticket of whole filters masks."""

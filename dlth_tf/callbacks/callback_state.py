@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from dlth_tf.ticket import Ticket
+from dlth_tf.tickets.ticket import Ticket
 
 _MASK = "mask/"
 

@@ -4,7 +4,7 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
-from dlth_tf.sparsity import Distribution, Pool, check_sparsity
+from dlth_tf.tickets.sparsity import Distribution, Pool, check_sparsity
 
 _STAGE = re.compile(r"stage_?(\d+)")
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")

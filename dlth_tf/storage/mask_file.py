@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 
-from dlth_tf import compact_file
+from dlth_tf.storage import compact_file
 
 LARGEST_TICKET = 1 << 28
 _FIRST_BYTES_OF_ZIP = b"PK"

@@ -8,8 +8,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from dlth_tf.masks import removed_count
-from dlth_tf.sparsity import OverallSparsity, Pool
+from dlth_tf.tickets.masks import removed_count
+from dlth_tf.tickets.sparsity import OverallSparsity, Pool
 
 
 @dataclasses.dataclass(frozen=True)

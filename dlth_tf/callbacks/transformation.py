@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import keras
 from keras import ops
 
-from dlth_tf.attachment import StepCallback, regularized
-from dlth_tf.magnitudes import mean_magnitudes
-from dlth_tf.penalties import Pull
-from dlth_tf.replicas import steps_done
-from dlth_tf.schedules import PenaltyGrowth
-from dlth_tf.ticket import Ticket
+from dlth_tf.callbacks.attachment import StepCallback, regularized
+from dlth_tf.callbacks.magnitudes import mean_magnitudes
+from dlth_tf.callbacks.penalties import Pull
+from dlth_tf.callbacks.replicas import steps_done
+from dlth_tf.callbacks.schedules import PenaltyGrowth
+from dlth_tf.tickets.ticket import Ticket
 
 _log = logging.getLogger(__name__)
 

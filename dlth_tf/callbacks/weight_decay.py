@@ -3,8 +3,8 @@
 import contextlib
 from collections.abc import Iterator
 
-from dlth_tf.attachment import StepCallback, regularized
-from dlth_tf.penalties import Pull
+from dlth_tf.callbacks.attachment import StepCallback, regularized
+from dlth_tf.callbacks.penalties import Pull
 
 
 class CoupledL2(StepCallback):

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from dlth_tf.channels.activations import is_elementwise, keeps_zero
-from dlth_tf.channels.couplings import Channels, Couplings, LeftWhole
+from dlth_tf.network.channels.activations import is_elementwise, keeps_zero
+from dlth_tf.network.channels.couplings import Channels, Couplings, LeftWhole
 
 
 @functools.singledispatch

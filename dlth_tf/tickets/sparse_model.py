@@ -5,10 +5,10 @@ import os
 import keras
 import numpy as np
 
-from dlth_tf import compact_file
-from dlth_tf.kernels import maskable_kernels
-from dlth_tf.ticket import Ticket
-from dlth_tf.variables import check_fit, named_variables, set_weights
+from dlth_tf.network.kernels import maskable_kernels
+from dlth_tf.network.variables import check_fit, named_variables, set_weights
+from dlth_tf.storage import compact_file
+from dlth_tf.tickets.ticket import Ticket
 
 _DTYPES = (None, "float32", "float16")
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dlth_tf.masks import highest_masks, random_masks
-from dlth_tf.sparsity import Pool
+from dlth_tf.tickets.masks import highest_masks, random_masks
+from dlth_tf.tickets.sparsity import Pool
 
 if TYPE_CHECKING:
     import keras
@@ -60,7 +60,7 @@ class SingleWeights(Unit):
     """Weights one by one, as in the paper."""
 
     def random_masks(self, model, pools, seed, within=None):
-        from dlth_tf.kernels import kernel_shapes
+        from dlth_tf.network.kernels import kernel_shapes
 
         shapes = kernel_shapes(model)
         places = {name: place for place, name in enumerate(shapes)}
@@ -104,11 +104,11 @@ def unit_named(name: str) -> Unit:
     if name == "weight":
         return SingleWeights()
     if name == "filter":
-        from dlth_tf.filter_tickets import Filters
+        from dlth_tf.tickets.filter_tickets import Filters
 
         return Filters()
     if found := re.fullmatch(r"(\d+):(\d+)", name):
-        from dlth_tf.grouped_weights import GroupedWeights
+        from dlth_tf.tickets.grouped_weights import GroupedWeights
 
         return GroupedWeights(int(found[1]), int(found[2]))
     raise ValueError(

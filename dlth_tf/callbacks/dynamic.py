@@ -3,9 +3,9 @@
 import numpy as np
 from keras import ops
 
-from dlth_tf.drop_and_grow import DropAndGrow
-from dlth_tf.drop_schedules import DropSchedule
-from dlth_tf.ticket import Ticket
+from dlth_tf.callbacks.drop_and_grow import DropAndGrow
+from dlth_tf.callbacks.drop_schedules import DropSchedule
+from dlth_tf.tickets.ticket import Ticket
 
 
 class SparseEvolutionaryTraining(DropAndGrow):
@@ -15,8 +15,8 @@ class SparseEvolutionaryTraining(DropAndGrow):
     its kept weights that is smallest in magnitude and grows as many at random, from zero.
     The random numbers depend on the seed and the step alone: a training that goes on from
     a checkpoint draws the same. (With `jit_compile=True` they are other ones: XLA has
-    random numbers of its own.) See `dlth_tf.drop_and_grow.DropAndGrow` for what SET and
-    RigL have in common; `ticket` is what is kept.
+    random numbers of its own.) See `drop_and_grow.DropAndGrow` for what SET and RigL have
+    in common; `ticket` is what is kept.
 
     (The paper drops the smallest positive and the largest negative weights, the same part
     of each, and draws new weights from a normal distribution. Smallest magnitudes and
@@ -78,8 +78,8 @@ class RigL(DropAndGrow):
     At steps 0, `every`, 2 * `every`, ... before `until`, instead of the optimizer's step,
     each sparse kernel drops the smallest magnitudes among its kept weights, the part
     fraction / 2 * (1 + cos(pi * t / until)), and grows as many where the gradient of the
-    loss is largest in magnitude, from zero. See `dlth_tf.drop_and_grow.DropAndGrow` for
-    what SET and RigL have in common; `ticket` is what is kept.
+    loss is largest in magnitude, from zero. See `drop_and_grow.DropAndGrow` for what SET
+    and RigL have in common; `ticket` is what is kept.
 
     As in algorithm 1 of the paper such a step counts as one, with its batch of images.
     (The authors' program repeats the step's number with the next batch, and adds noise

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from dlth_tf.kernels import maskable_kernels, walk_layers
+from dlth_tf.network.kernels import maskable_kernels, walk_layers
 
 
 def named_variables(model: keras.Model) -> dict[str, keras.Variable]:

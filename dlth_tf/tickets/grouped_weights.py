@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from dlth_tf.sparsity import Pool
-from dlth_tf.units import Unit
+from dlth_tf.tickets.sparsity import Pool
+from dlth_tf.tickets.units import Unit
 
 _GROUPS_AT_A_TIME = 1 << 18
 _TOLERANCE = 1e-3
@@ -74,7 +74,7 @@ class GroupedWeights(Unit):
 
     def _kernels(self, model, pools: Sequence[Pool]) -> Iterator[tuple]:
         """Place, name, shape and input axis of each kernel; no axis: it stays dense."""
-        from dlth_tf.kernels import input_axes, kernel_shapes
+        from dlth_tf.network.kernels import input_axes, kernel_shapes
 
         axes, shapes = input_axes(model), kernel_shapes(model)
         sparsities = {name: pool.sparsity for pool in pools for name in pool.names}

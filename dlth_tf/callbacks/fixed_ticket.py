@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import keras
 from keras import ops
 
-from dlth_tf.attachment import StepCallback, constrained
-from dlth_tf.ticket import Ticket
+from dlth_tf.callbacks.attachment import StepCallback, constrained
+from dlth_tf.tickets.ticket import Ticket
 
 
 class FixedTicket(StepCallback):

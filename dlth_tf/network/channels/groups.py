@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 
 import keras
 
-from dlth_tf.channels.analysis import Analysis
-from dlth_tf.kernels import maskable_kernels
-from dlth_tf.variables import maskable_variables
+from dlth_tf.network.channels.analysis import Analysis
+from dlth_tf.network.kernels import maskable_kernels
+from dlth_tf.network.variables import maskable_variables
 
 _NOT_REACHED = "the model's graph does not pass through it"
 

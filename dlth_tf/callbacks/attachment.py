@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import keras
 from keras import ops
 
-from dlth_tf.replicas import SharedByReplicas, tracings_of_a_step
+from dlth_tf.callbacks.replicas import SharedByReplicas, tracings_of_a_step
 
 
 class StepCallback(keras.callbacks.Callback):

@@ -1,0 +1,1 @@
+"""What becomes part of a training step: transformation, fixed tickets, moving masks."""

@@ -1,0 +1,1 @@
+"""What is read from a model: kernels by stable name, its graph, its channels."""

@@ -1,0 +1,1 @@
+"""Files: whole or absent, compact, safe to load from a stranger."""

@@ -1,0 +1,1 @@
+"""Tickets: what is removed, how much of each layer, by chance or by score."""
