@@ -33,8 +33,16 @@ class Outcome:
     err: str
 
 
+@pytest.fixture(scope="session")
+def tensorflow_has_started():
+    """Its first lines, which no setting of the environment stops, are out."""
+    import keras
+
+    keras.ops.zeros(())
+
+
 @pytest.fixture
-def train(capfd):
+def train(tensorflow_has_started, capfd):
     """Runs the program in this process, on a task of a few seconds."""
 
     def run(*arguments: str) -> Outcome:
