@@ -138,9 +138,9 @@ def test_the_test_images_are_touched_once_per_run(train, tmp_path, monkeypatch):
     splits = []
     evaluate = evaluation.evaluate
 
-    def spy(model, data, split, **kwargs):
+    def spy(model, data, split, *arguments):
         splits.append(split)
-        return evaluate(model, data, split, **kwargs)
+        return evaluate(model, data, split, *arguments)
 
     monkeypatch.setattr(evaluation, "evaluate", spy)
     outcome = train(f"--output_dir={tmp_path}", "--method=scratch,lth")
