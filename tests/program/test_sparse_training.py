@@ -1,6 +1,7 @@
 """The rivals whose masks change during training: set, rigl and gradual."""
 
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -69,13 +70,14 @@ def test_set_and_rigl_begin_with_the_shared_random_ticket(folder):
 def test_stopped_after_every_epoch_it_ends_with_the_same_bits(
     train, folder, tmp_path, monkeypatch
 ):
-    from dlth_tf.experiment.callbacks import SaveCheckpoint
+    from dlth_tf.experiment.save_checkpoint import SaveCheckpoint
+    from dlth_tf.experiment.stop_signals import Stopped
 
     save = SaveCheckpoint.on_epoch_end
 
     def save_and_stop(self, epoch, logs=None):
         save(self, epoch, logs)
-        raise KeyboardInterrupt
+        raise Stopped(signal.SIGINT)
 
     monkeypatch.setattr(SaveCheckpoint, "on_epoch_end", save_and_stop)
     stops = 0
