@@ -62,7 +62,9 @@ class _Validation(keras.callbacks.Callback):
             average_statistics(self.model)
             set_weights(self._measured, get_weights(self.model))
         workers = self._bench.hardware.workers
-        measured = evaluate(self._measured, self._bench.data, "validation", workers)
+        measured = evaluate(
+            self._measured, self._bench.data, "validation", workers=workers
+        )
         logs["val_loss"], logs["val_accuracy"] = measured.loss, measured.accuracy
 
 

@@ -155,7 +155,7 @@ def _measure(run: Run, bench: Workbench) -> dict:
     records = {needed.title: record for needed, record in done.items()}
     flops = training_flops(done, bench)
     workers = bench.hardware.workers
-    measured = evaluate(bench.network_with(stage), bench.data, "test", workers)
+    measured = evaluate(bench.network_with(stage), bench.data, "test", workers=workers)
     images = sum(record.get("images", 0) for record in records.values())
     return {
         "key": run.stage.key,
