@@ -138,9 +138,9 @@ def test_the_test_images_are_touched_once_per_run(train, tmp_path, monkeypatch):
     splits = []
     evaluate = evaluation.evaluate
 
-    def spy(model, data, split, *arguments):
+    def spy(model, data, split, **options):
         splits.append(split)
-        return evaluate(model, data, split, *arguments)
+        return evaluate(model, data, split, **options)
 
     monkeypatch.setattr(evaluation, "evaluate", spy)
     outcome = train(f"--output_dir={tmp_path}", "--method=scratch,lth")
