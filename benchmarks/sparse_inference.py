@@ -139,7 +139,10 @@ def _interpreter(path: Path, images: np.ndarray) -> Callable[[], np.ndarray]:
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
-        from tensorflow.lite import Interpreter
+        import tensorflow as tf
+
+        # Loaded when asked for, and so unknown to `from tensorflow.lite import`.
+        Interpreter = tf.lite.Interpreter
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         interpreter = Interpreter(str(path), num_threads=1)

@@ -1,6 +1,14 @@
 """Statistics of the data that replicas gather each for itself: BatchNorm's."""
 
+import weakref
+from collections.abc import Callable
+
 import keras
+
+# Once for each model: it is called at every checkpoint, and tracing takes seconds.
+_averages: weakref.WeakKeyDictionary[keras.Model, Callable[[], None]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def average_statistics(model: keras.Model) -> None:
@@ -27,20 +35,22 @@ def average_statistics(model: keras.Model) -> None:
     ]
     if strategy.num_replicas_in_sync == 1 or not moving:
         return
+    if model not in _averages:
+        _averages[model] = _compiled_average(strategy, moving)
+    _averages[model]()
+
+
+def _compiled_average(strategy, moving) -> Callable[[], None]:
     import tensorflow as tf
 
-    @tf.function
-    def average():
-        def on_replica():
-            context = tf.distribute.get_replica_context()
-            own = [tf.identity(variable.value) for variable in moving]
-            means = context.all_reduce(tf.distribute.ReduceOp.MEAN, own)
-            for variable, mean in zip(moving, means, strict=True):
-                variable.assign(mean)
+    def on_replica():
+        context = tf.distribute.get_replica_context()
+        own = [tf.identity(variable.value) for variable in moving]
+        means = context.all_reduce(tf.distribute.ReduceOp.MEAN, own)
+        for variable, mean in zip(moving, means, strict=True):
+            variable.assign(mean)
 
-        strategy.run(on_replica)
-
-    average()
+    return tf.function(lambda: strategy.run(on_replica))
 
 
 def synchronize_batch_norm(model: keras.Model) -> None:
