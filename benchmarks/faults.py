@@ -7,10 +7,12 @@ and started again until it ends. Its weights, tickets, histories and table must 
 of an undisturbed run. Work lost is the steps that were made more than once.
 """
 
+import contextlib
 import json
 import os
 import random
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -49,6 +51,7 @@ EXPERIMENT = (
 )
 REQUEUE = 75
 _PATIENCE_SECONDS = 300
+_NOTICED_WITHIN_SECONDS = 60
 
 
 class Trial:
@@ -115,11 +118,50 @@ class Trial:
         return {"at_step": self.step(), "after_seconds": self.chance.uniform(0, 0.3)}
 
 
+class WorkersTrial(Trial):
+    """An experiment of two workers, started again together.
+
+    Steps are those of the chief: the others make the same ones.
+    """
+
+    def run(self, victim: int = 0, **fault) -> tuple[int, str]:
+        """Runs both to their ends; returns the other one's exit code and words."""
+        hosts = ",".join(_free_hosts(2))
+        workers = []
+        for index in range(2):
+            environment = self.environment(fault if index == victim else {})
+            if index:
+                environment["STEPS"] += "-of-the-other"
+            command = [
+                *self.command,
+                f"--output_dir={self.folder}",
+                "--distribution_strategy=multi_worker_mirrored",
+                f"--worker_hosts={hosts}",
+                f"--task_index={index}",
+            ]
+            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+            workers.append(subprocess.Popen(command, env=environment, text=True, **quiet))
+        workers[victim].communicate(timeout=_PATIENCE_SECONDS)
+        died = time.monotonic()
+        other = workers[1 - victim]
+        _, said = other.communicate(timeout=_PATIENCE_SECONDS)
+        self.seconds = time.monotonic() - died
+        return other.returncode, said
+
+
+def _free_hosts(count: int) -> list[str]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+
+
 class Whole:
     """The undisturbed run."""
 
-    def __init__(self, place: Path):
-        trial = Trial(place, random.Random(0))
+    def __init__(self, place: Path, kind: type[Trial] = Trial):
+        trial = kind(place, random.Random(0))
         trial.finish()
         self.folder = trial.folder
         self.steps = trial.steps
@@ -230,8 +272,28 @@ def unreadable(trial: Trial) -> None:
     trial.finish()
 
 
-# Faults of several workers (kill -9 of the chief, of another worker) belong here, each
-# a function of a trial, once the program runs under a strategy of several workers.
+def chief_killed(trial: WorkersTrial) -> None:
+    """kill -9 of the chief of two workers"""
+    _worker_killed(trial, 0)
+
+
+def worker_killed(trial: WorkersTrial) -> None:
+    """kill -9 of another worker"""
+    _worker_killed(trial, 1)
+
+
+def _worker_killed(trial: WorkersTrial, victim: int) -> None:
+    code, said = trial.run(victim, signal="SIGKILL", **trial.moment())
+    if code:  # else both had ended before
+        trial.expect((code, said), REQUEUE, f"Error: worker {victim} (127.0.0.1:")
+        trial.expect_no_traceback(said)
+        if trial.seconds > _NOTICED_WITHIN_SECONDS:
+            raise Wrong(f"it was noticed after {trial.seconds:.0f} s")
+        print(f"Worker {victim} missed after {trial.seconds:.1f} s", file=sys.stderr)
+    trial.finish()
+
+
+FAULTS_OF_WORKERS = (chief_killed, worker_killed)
 FAULTS = (
     killed,
     terminated,
@@ -241,6 +303,7 @@ FAULTS = (
     two_programs,
     clock_jump,
     unreadable,
+    *FAULTS_OF_WORKERS,
 )
 
 
@@ -260,15 +323,23 @@ def _inject(fault: Callable[[Trial], None], trial: Trial) -> tuple[bool, int]:
 
 def main(argv) -> None:
     place = Path(tempfile.mkdtemp(prefix="faults-"))
-    whole = Whole(place / "undisturbed")
-    print(f"Undisturbed: {whole.steps} steps, a checkpoint every {CHECKPOINT_EVERY}.")
+    undisturbed = {}
     rows = [("fault", "times injected", "ended right", "steps lost: mean", "most")]
     for fault in FAULTS:
         if FLAGS.fault and fault.__name__ not in FLAGS.fault:
             continue
+        kind = WorkersTrial if fault in FAULTS_OF_WORKERS else Trial
+        if kind not in undisturbed:
+            undisturbed[kind] = whole = Whole(
+                place / f"undisturbed-{kind.__name__}", kind
+            )
+            print(
+                f"Undisturbed: {whole.steps} steps, checkpoint every {CHECKPOINT_EVERY}."
+            )
+        whole = undisturbed[kind]
         chance = random.Random(f"{fault.__name__} {FLAGS.chance}")
         trials = [
-            _inject(fault, Trial(place / f"{fault.__name__}{number}", chance, whole))
+            _inject(fault, kind(place / f"{fault.__name__}{number}", chance, whole))
             for number in range(FLAGS.times)
         ]
         lost = [steps for _, steps in trials]

@@ -3,9 +3,11 @@
     python -m dlth_tf.train --flagfile=configs/quickstart.flags
 
 Killed at any moment, the same command goes on where it stopped. Exit codes: 0 all is
-done; 1 something failed; 2 wrong usage; 75 stopped by SIGTERM, to be started again.
+done; 1 something failed; 2 wrong usage; 75 to be started again: stopped by SIGTERM, or
+another worker has died.
 """
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +24,7 @@ from dlth_tf.experiment.command_line import (
     start,
 )
 from dlth_tf.experiment.finished_run import FinishedRun
-from dlth_tf.experiment.hardware import ONE_DEVICE
+from dlth_tf.experiment.hardware import ONE_DEVICE, Hardware
 from dlth_tf.experiment.layer_table import layer_tables
 from dlth_tf.experiment.lock import InUse
 from dlth_tf.experiment.plan import Run, Settings, describe, runs_of, stages_of
@@ -32,6 +34,7 @@ from dlth_tf.experiment.results import Results
 from dlth_tf.experiment.stop_signals import Stopped, StopSignals
 from dlth_tf.experiment.workbench import PlanBench, Workbench
 from dlth_tf.storage.files import WriteFailed
+from official.distribution.dead_workers import DeadWorker, naming_dead_workers
 
 flags.adopt_module_key_flags(program_flags)
 flags.adopt_module_key_flags(hardware_flags)
@@ -44,7 +47,14 @@ def main(argv: list[str]) -> int:
     try:
         with StopSignals() as stop:
             reject_arguments(argv)
-            return _experiment(program_flags.settings(), reporter, stop)
+            settings = program_flags.settings()
+            hardware = ONE_DEVICE if flags.FLAGS.dry_run else hardware_flags.hardware()
+            stop.listen()
+            workers = hardware.workers
+            with naming_dead_workers(workers.hosts, workers.shard[0]):
+                return _experiment(settings, reporter, stop, hardware)
+    except DeadWorker as error:
+        return say(error, os.EX_TEMPFAIL)
     except (ValueError, FileNotFoundError) as error:
         return say(error, USAGE)
     except (OSError, InUse) as error:
@@ -54,10 +64,10 @@ def main(argv: list[str]) -> int:
         return stopped.exit_code
 
 
-def _experiment(settings: Settings, reporter: Reporter, stop: StopSignals) -> int:
+def _experiment(
+    settings: Settings, reporter: Reporter, stop: StopSignals, hardware: Hardware
+) -> int:
     output_dir = flags.FLAGS.output_dir
-    hardware = ONE_DEVICE if flags.FLAGS.dry_run else hardware_flags.hardware()
-    stop.listen()
     if not hardware.workers.is_chief:
         reporter.silence()
     bench = (PlanBench if flags.FLAGS.dry_run else Workbench)(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from official.common.choices import choose
 from official.distribution.cluster import Cluster
+from official.distribution.dead_workers import naming_dead_workers
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -132,12 +133,13 @@ def _multi_worker(
     implementation = tf.distribute.experimental.CommunicationImplementation(
         algorithm.upper()
     )
-    return tf.distribute.MultiWorkerMirroredStrategy(
-        cluster_resolver=cluster.resolver(len(gpus)),
-        communication_options=tf.distribute.experimental.CommunicationOptions(
-            implementation=implementation
-        ),
+    options = tf.distribute.experimental.CommunicationOptions(
+        implementation=implementation
     )
+    with naming_dead_workers(cluster.hosts, cluster.index):
+        return tf.distribute.MultiWorkerMirroredStrategy(
+            cluster_resolver=cluster.resolver(len(gpus)), communication_options=options
+        )
 
 
 def _tpu(num_gpus: int | None) -> "tf.distribute.Strategy":

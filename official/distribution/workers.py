@@ -35,9 +35,14 @@ class Workers:
     @property
     def shard(self) -> tuple[int, int]:
         """Which one of how many this is, as `ImageData` understands it."""
+        count = len(self.hosts)
+        return (self.strategy.cluster_resolver.task_id, count) if count > 1 else (0, 1)
+
+    @property
+    def hosts(self) -> list[str]:
+        """Addresses of all, `host:port`; none of a single process."""
         resolver = getattr(self.strategy, "cluster_resolver", None)
-        hosts = resolver and resolver.cluster_spec().as_dict().get("worker")
-        return (resolver.task_id, len(hosts)) if hosts else (0, 1)
+        return (resolver and resolver.cluster_spec().as_dict().get("worker")) or []
 
     def sum(self, values) -> np.ndarray:
         """The sum of all workers' values, an array of the same shape for each."""

@@ -141,15 +141,43 @@ def test_strategy_half_precision_and_xla_together_keep_zeros(tmp_path):
     assert_zeros_are_exact(tmp_path)
 
 
-@pytest.mark.long
-def test_a_worker_that_is_told_to_stop_stops_all_and_nothing_is_lost(alone, tmp_path):
+def training_workers(start, folder):
+    """The addresses and programs of two workers that have written a checkpoint."""
     hosts = free_hosts(2)
-    start = worker(tmp_path, "--checkpoint_every=5")
     processes = [start(hosts, index) for index in range(2)]
     deadline = time.monotonic() + 200
-    while not list(tmp_path.glob("stages/*/checkpoint*")):
+    while not list(folder.glob("stages/*/checkpoint*")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    return hosts, processes
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_dead_worker_is_named_within_a_minute_and_nothing_is_lost(
+    alone, tmp_path, victim
+):
+    start = worker(tmp_path, "--checkpoint_every=5")
+    hosts, processes = training_workers(start, tmp_path)
+    processes[victim].kill()
+    other = processes[1 - victim]
+    _, errors = other.communicate(timeout=60)
+    processes[victim].communicate()
+    assert other.returncode == 75
+    (line,) = [line for line in errors.splitlines() if line.startswith("Error: ")]
+    assert f"worker {victim} ({hosts[victim]}) ended" in line
+    assert "Traceback" not in errors
+    all_workers(2, start)
+    expected, found = files(alone, "weights"), files(tmp_path, "weights")
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.long
+def test_a_worker_that_is_told_to_stop_stops_all_and_nothing_is_lost(alone, tmp_path):
+    start = worker(tmp_path, "--checkpoint_every=5")
+    _, processes = training_workers(start, tmp_path)
     processes[1].send_signal(signal.SIGTERM)
     for process in processes:
         process.communicate(timeout=200)
