@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from dlth_tf.callbacks.weight_decay import CoupledL2 as CoupledL2
     from dlth_tf.cost import layer_costs as layer_costs
+    from dlth_tf.folding import fold_batch_norm as fold_batch_norm
     from dlth_tf.network.channels import ChannelGroups as ChannelGroups
     from dlth_tf.network.channels import channel_groups as channel_groups
     from dlth_tf.network.kernels import maskable_kernels as maskable_kernels
@@ -58,6 +59,7 @@ _HOME = {
     "Ticket": "tickets.ticket",
     "Uniform": "tickets.sparsity",
     "channel_groups": "network.channels",
+    "fold_batch_norm": "folding",
     "grasp_ticket": "saliency",
     "highest_ticket": "tickets.ticket",
     "layer_costs": "cost",

@@ -2,11 +2,11 @@
 
 import keras
 import numpy as np
-from keras import tree
 
 from dlth_tf.network.channels.analysis import Analysis
 from dlth_tf.network.channels.groups import removable_places
-from dlth_tf.network.graph import functional_graph, input_name, require_graph, run_graph
+from dlth_tf.network.graph import require_graph
+from dlth_tf.network.rebuilding import copy_layer, rebuild
 from dlth_tf.network.variables import maskable_variables
 from dlth_tf.tickets.ticket import Ticket
 
@@ -43,9 +43,10 @@ def shrink(model: keras.Model, ticket: Ticket) -> keras.Model:
     require_graph(model)
     masks = {id(variable): mask for _, variable, mask in ticket.pairs(model)}
     kept = _KeptChannels(model, ticket)
-    rebuilding = _Rebuilding(kept)
-    smaller = rebuilding.model(model)
-    for layer, counterpart in rebuilding.layers:
+    smaller, layers = rebuild(
+        model, lambda layer: copy_layer(layer, kept.resized_config(layer))
+    )
+    for layer, counterpart in layers:
         for source, target in zip(layer.variables, counterpart.variables, strict=True):
             value = keras.ops.convert_to_numpy(source)
             if id(source) in masks:
@@ -98,65 +99,7 @@ class _KeptChannels:
             value = np.compress(self._of(use.ids), value, use.axis)
         return value
 
-    def config_of(self, layer) -> dict:
-        """The config of a layer for the channels that are left."""
+    def resized_config(self, layer) -> dict:
+        """What changes in a layer's config for the channels that are left."""
         counts = [int(self._of(ids).sum()) for ids in self._couplings.sized(layer)]
-        return layer.get_config() | self._couplings.resized_config(layer, counts)
-
-
-class _Rebuilding:
-    """Makes a model anew, layer by layer, with the channels that are left."""
-
-    def __init__(self, kept: _KeptChannels):
-        self._kept = kept
-        self._made: dict[int, keras.layers.Layer] = {}
-        self.layers: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
-        """Each layer that is no model, with its counterpart."""
-
-    def model(self, model: keras.Model, shapes=None) -> keras.Model:
-        """The smaller counterpart of a model, for inputs of the given shapes."""
-        graph = require_graph(model)
-        shapes = shapes or [tensor.shape for tensor in graph.inputs]
-        inputs = [
-            keras.Input(batch_shape=shape, dtype=tensor.dtype, name=input_name(tensor))
-            for tensor, shape in zip(graph.inputs, shapes, strict=True)
-        ]
-        if isinstance(model, keras.Sequential):
-            smaller = keras.Sequential(inputs, name=model.name)
-            for layer in model.layers:
-                latest = smaller.outputs if smaller.layers else inputs
-                smaller.add(self._counterpart(layer, [latest[0].shape]))
-            return smaller
-        outputs = run_graph(graph, inputs, self._visit)
-        return keras.Model(
-            tree.pack_sequence_as(model.input, inputs),
-            tree.pack_sequence_as(model.output, outputs),
-            name=model.name,
-        )
-
-    def _visit(self, operation, args, kwargs, outputs):
-        tensors = [x for x in tree.flatten([args, kwargs]) if hasattr(x, "shape")]
-        smaller = self._counterpart(operation, [x.shape for x in tensors])
-        return tree.flatten(smaller(*args, **kwargs))
-
-    def _counterpart(self, operation, shapes):
-        if not isinstance(operation, keras.layers.Layer):
-            return operation
-        if id(operation) not in self._made:
-            graph = functional_graph(operation)
-            if graph is None:
-                config = self._kept.config_of(operation)
-                made = type(operation).from_config(config)
-                self.layers.append((operation, made))
-            else:
-                made = self.model(operation, _merged_shapes(graph.inputs, shapes))
-            self._made[id(operation)] = made
-        return self._made[id(operation)]
-
-
-def _merged_shapes(tensors, shapes) -> list[tuple]:
-    """The shapes given, with the sizes free that are free in the nested model."""
-    return [
-        tuple(None if own is None else new for own, new in zip(x.shape, s, strict=True))
-        for x, s in zip(tensors, shapes, strict=True)
-    ]
+        return self._couplings.resized_config(layer, counts)

@@ -78,6 +78,9 @@ FORMATS: dict[str, Callable[[keras.Model, Path], None]] = {
     "litert": write_litert,
 }
 
+ONLY_INFER = frozenset({"saved_model", "litert"})
+"""Formats that nobody trains on: BatchNorm is folded before them."""
+
 
 def _normalises(model: keras.Model) -> bool:
     return any(layer.name == "normalization" for layer in model.layers)

@@ -8,13 +8,20 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from dlth_tf.exporting.artifacts import FORMATS, UINT8_SIGNATURE, check_plain
+from dlth_tf.exporting.artifacts import (
+    FORMATS,
+    ONLY_INFER,
+    UINT8_SIGNATURE,
+    check_plain,
+)
 from dlth_tf.exporting.serving_model import (
     LOGITS,
     PROBABILITIES,
     Normalization,
     serving_model,
 )
+from dlth_tf.folding import fold_batch_norm
+from dlth_tf.network.graph import functional_graph
 from dlth_tf.network.kernels import maskable_kernels
 from dlth_tf.storage.files import atomic_folder
 
@@ -41,7 +48,9 @@ def export(
     height, width, channels]` as float32, the SavedModel as uint8 too, and gives `logits`
     and `probabilities`, `[batch, classes]`. The SavedModel's outputs are compared with
     the network's before the folder gets its name; `largest_difference` in the metadata
-    says how far they are apart (1e-6 for a usual float32 network).
+    says how far they are apart (1e-6 for a usual float32 network). BatchNorm is folded
+    into the layers before it where there is one (`dlth_tf.fold_batch_norm`), but not in
+    the `.keras` file, on which training may go on.
 
     Args:
         network: from normalised images to logits, made of Keras's own layers.
@@ -74,9 +83,10 @@ def export(
         **_interface(model, normalization),
         **_weights(network),
     }
+    folded = serving_model(_folded(network), normalization)
     with atomic_folder(folder) as temporary:
         for name in formats:
-            _write(name, model, temporary)
+            _write(name, folded if name in ONLY_INFER else model, temporary)
         if "saved_model" in formats:
             description["largest_difference"] = _compare(temporary, model)
         description["bytes"] = _sizes(temporary)
@@ -105,6 +115,11 @@ def _write(name: str, model: keras.Model, folder: Path) -> None:
         raise ExportFailed(
             f"Keras could not write the format {name}: {reason}"
         ) from error
+
+
+def _folded(network: keras.Model) -> keras.Model:
+    """The network with its BatchNorm folded, if its graph can be read."""
+    return network if functional_graph(network) is None else fold_batch_norm(network)
 
 
 def _compare(folder: Path, model: keras.Model) -> float:

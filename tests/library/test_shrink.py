@@ -137,3 +137,12 @@ def test_a_ticket_of_another_model_is_refused():
     ticket = dlth.random_ticket(models.shared(), 0.5, seed=0, unit="filter")
     with pytest.raises(ValueError, match="does not fit"):
         dlth.shrink(models.residual(), ticket)
+
+
+def test_a_function_of_ones_own_is_left_whole():
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(8, 3)(inputs)
+    x = layers.Lambda(lambda tensor: 2 * tensor)(layers.Conv2D(8, 3)(x))
+    model = keras.Model(inputs, models.of(x, layers.Flatten(), layers.Dense(3)))
+    small = models.assert_shrinks(model)
+    assert [layer.filters for layer in small.layers[1:3]] == [4, 8]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from absl.testing import flagsaver
 
+import dlth_tf as dlth
 from dlth_tf import exporting
 from dlth_tf.exporting import artifacts
 from official.modeling.networks import build_network
@@ -147,6 +148,19 @@ def test_zeros_make_the_litert_file_smaller(model, tmp_path):
 def test_variables_are_stored_once(exported, model):
     variables = exported / "variables" / "variables.data-00000-of-00001"
     assert variables.stat().st_size < 1.1 * 4 * model.count_params() + 4096
+
+
+def test_batch_norm_is_folded_where_nobody_trains(tmp_path):
+    import tensorflow as tf
+
+    network = plain(network_named("resnet20"))
+    exporting.export(network, tmp_path / "exported", None, ["saved_model", "keras"])
+    loaded = tf.saved_model.load(str(tmp_path / "exported"))
+    kernel_and_bias = 2 * len(dlth.maskable_kernels(network))
+    variables = loaded.signatures["serving_default"].variables
+    assert len(variables) == kernel_and_bias < len(network.variables)
+    trained_on = keras.saving.load_model(tmp_path / "exported" / "model.keras")
+    assert len(trained_on.variables) == len(network.variables)
 
 
 def test_metadata_tells_what_it_is(exported, model):

@@ -1,0 +1,99 @@
+"""A functional model made anew, with other layers in the same places."""
+
+from collections.abc import Callable, Mapping
+
+import keras
+from keras import tree
+
+from dlth_tf.network.graph import functional_graph, input_name, require_graph, run_graph
+
+Counterpart = Callable[[keras.layers.Layer], keras.layers.Layer]
+"""From a layer that is no model to a new one that takes its place."""
+
+
+def copy_layer(
+    layer: keras.layers.Layer, changes: Mapping | None = None
+) -> keras.layers.Layer:
+    """A layer like another one, not built, with some of its config changed."""
+    config = layer.get_config() | (changes or {})
+    if isinstance(layer, keras.layers.Lambda):
+        # Its function comes from this process, not from a file of somebody's.
+        return type(layer).from_config(config, safe_mode=False)
+    return type(layer).from_config(config)
+
+
+def rebuild(
+    model: keras.Model, counterpart: Counterpart
+) -> tuple[keras.Model, list[tuple[keras.layers.Layer, keras.layers.Layer]]]:
+    """Makes a model anew, layer by layer; models nested in it too.
+
+    Unlike `keras.models.clone_model` it lets the shapes between the layers change, in
+    nested models as well, and leaves the new model uncompiled.
+
+    Args:
+        model: has a graph (`require_graph`).
+        counterpart: called once per layer that is no model.
+
+    Returns:
+        The new model, its weights as its layers were initialised, and each layer that is
+        no model with its counterpart.
+    """
+    rebuilding = _Rebuilding(counterpart)
+    return rebuilding.model(model), rebuilding.layers
+
+
+class _Rebuilding:
+    def __init__(self, counterpart: Counterpart):
+        self._make = counterpart
+        self._made: dict[int, keras.layers.Layer] = {}
+        self.layers: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
+
+    def model(self, model: keras.Model, shapes=None) -> keras.Model:
+        """The counterpart of a model, for inputs of the given shapes."""
+        graph = require_graph(model)
+        shapes = shapes or [tensor.shape for tensor in graph.inputs]
+        inputs = [
+            keras.Input(batch_shape=shape, dtype=tensor.dtype, name=input_name(tensor))
+            for tensor, shape in zip(graph.inputs, shapes, strict=True)
+        ]
+        if isinstance(model, keras.Sequential):
+            made = keras.Sequential(inputs, name=model.name)
+            for layer in model.layers:
+                latest = made.outputs if made.layers else inputs
+                made.add(self._counterpart(layer, [latest[0].shape]))
+            return made
+        outputs = run_graph(graph, inputs, self._visit)
+        return keras.Model(
+            tree.pack_sequence_as(model.input, inputs),
+            tree.pack_sequence_as(model.output, outputs),
+            name=model.name,
+        )
+
+    def _visit(self, operation, args, kwargs, outputs):
+        tensors = [x for x in tree.flatten([args, kwargs]) if hasattr(x, "shape")]
+        made = self._counterpart(operation, [x.shape for x in tensors])
+        # Keras notes a mask with each call; a counterpart need not take one.
+        if kwargs.get("mask", tensors) is None:
+            kwargs = {name: value for name, value in kwargs.items() if name != "mask"}
+        return tree.flatten(made(*args, **kwargs))
+
+    def _counterpart(self, operation, shapes):
+        if not isinstance(operation, keras.layers.Layer):
+            return operation
+        if id(operation) not in self._made:
+            graph = functional_graph(operation)
+            if graph is None:
+                made = self._make(operation)
+                self.layers.append((operation, made))
+            else:
+                made = self.model(operation, _merged_shapes(graph.inputs, shapes))
+            self._made[id(operation)] = made
+        return self._made[id(operation)]
+
+
+def _merged_shapes(tensors, shapes) -> list[tuple]:
+    """The shapes given, with the sizes free that are free in the nested model."""
+    return [
+        tuple(None if own is None else new for own, new in zip(x.shape, s, strict=True))
+        for x, s in zip(tensors, shapes, strict=True)
+    ]
