@@ -3,12 +3,12 @@
     python -m benchmarks.filters
 
 For each network and each fraction of filters removed: parameters, multiply-adds, bytes of
-the `.keras` file and of a SavedModel, the milliseconds of inference at two batch sizes,
-and those of a finetuning step (the masked network's under `FixedTicket`). The three
-networks take turns, one call each, so that other work on the machine slows all alike; the
-speed-up is the median of the dense network's times relative to the shrunken one's of the
-same turn. On a busy machine, `--clock=processor --threads=1` counts only the time for
-which this program had a processor.
+the exported SavedModel, the milliseconds of inference at two batch sizes, as trained and
+as exported (BatchNorm folded), and those of a finetuning step (the masked network's under
+`FixedTicket`). The networks take turns, one call each, so that other work on the machine
+slows all alike; a speed-up is the median of one network's times relative to another's of
+the same turn. On a busy machine, `--clock=processor --threads=1` counts only the time for
+which this program had a processor. Two tables in Markdown: figures, and what is gained.
 """
 
 import argparse
@@ -25,15 +25,19 @@ from benchmarks.turns import step_seconds
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-BATCH_SIZES = (128, 1)
-TRAINING_BATCH_SIZE = 128
+BATCH_SIZE = 128
 TRAINING_STEPS = 8
 _WARM_UP = 2
 _CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
-HEADER = (
-    f"{'filters removed':<16}{'network':<9}{'parameters':>11}{'multiply-adds':>15}"
-    f"{'.keras':>12}{'SavedModel':>12}"
-    + "".join(f"{f'batch {size}':>12}" for size in BATCH_SIZES)
+_FIGURES = (
+    *("network", "filters removed", "", "parameters", "multiply-adds"),
+    *("SavedModel bytes", "ms as trained", "ms exported", "ms exported, batch 1"),
+    "finetuning step ms",
+)
+_GAINS = (
+    *("network", "filters removed", "fewer multiply-adds", "faster exported"),
+    *("faster as trained", "dense as trained to shrunken exported", "faster finetuning"),
+    *("multiply-adds saved", "time saved, exported"),
 )
 
 
@@ -52,17 +56,20 @@ def main() -> None:
 
     tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
     tf.config.threading.set_inter_op_parallelism_threads(arguments.threads)
+    clock = _CLOCKS[arguments.clock]
+    print(
+        f"Batch {BATCH_SIZE}, {arguments.threads} threads, {arguments.clock} clock.\n"
+        f"{_row(_FIGURES)}\n{_row(['---'] * len(_FIGURES))}"
+    )
+    gains = []
     for network in arguments.networks:
-        print(
-            f"\n{network}, {arguments.threads} threads, milliseconds by the "
-            f"{arguments.clock} clock\n{HEADER}"
-        )
         for sparsity in arguments.sparsity:
-            compare(network, sparsity, arguments.rounds, _CLOCKS[arguments.clock])
+            gains.append(compare(network, sparsity, arguments.rounds, clock))
+    print("", _row(_GAINS), _row(["---"] * len(_GAINS)), *gains, sep="\n")
 
 
-def compare(network: str, sparsity: float, rounds: int, clock: Callable) -> None:
-    """Prints the three networks at one sparsity, and what the small one gains."""
+def compare(network: str, sparsity: float, rounds: int, clock: Callable) -> str:
+    """Prints the three networks at one sparsity; what the small one gains, as a row."""
     import dlth_tf as dlth
     from official.modeling.networks import build_network
 
@@ -74,41 +81,59 @@ def compare(network: str, sparsity: float, rounds: int, clock: Callable) -> None
     ticket.apply(masked)
     networks = {"dense": dense, "masked": masked, "shrunken": dlth.shrink(dense, ticket)}
     costs = {name: dlth.layer_costs(model) for name, model in networks.items()}
-    times = {size: _milliseconds(networks, size, rounds, clock) for size in BATCH_SIZES}
+    steps = _finetuning_milliseconds(networks, ticket)
+    folded = {name: dlth.fold_batch_norm(model) for name, model in networks.items()}
+    trained = _milliseconds(networks | _renamed(folded), BATCH_SIZE, rounds, clock)
+    alone = _milliseconds(folded, 1, rounds, clock)
     for name, model in networks.items():
-        cost = costs[name]
-        medians = [statistics.median(times[size][name]) for size in BATCH_SIZES]
-        print(
-            f"{sparsity:<16.0%}{name:<9}{cost.parameters:>11,}{cost.multiply_adds:>15,}"
-            f"{_keras_bytes(model):>12,}{_saved_model_bytes(model):>12,}"
-            + "".join(f"{median:>12.2f}" for median in medians),
-            flush=True,
+        figures = (
+            f"{costs[name].parameters:,}",
+            f"{costs[name].multiply_adds:,}",
+            f"{_exported_bytes(model):,}",
+            *(
+                f"{statistics.median(times):.2f}"
+                for times in (
+                    *(trained[name], trained[_EXPORTED + name], alone[name]),
+                    steps[name],
+                )
+            ),
         )
+        print(_row((network, f"{sparsity:.0%}", name, *figures)), flush=True)
     fewer = costs["dense"].multiply_adds / costs["shrunken"].multiply_adds
-    for size in BATCH_SIZES:
-        gain = statistics.median(
-            dense / small
-            for dense, small in zip(
-                times[size]["dense"], times[size]["shrunken"], strict=True
-            )
+    exported = _gain(trained[f"{_EXPORTED}dense"], trained[f"{_EXPORTED}shrunken"])
+    factors = (
+        *(exported, _gain(trained["dense"], trained["shrunken"])),
+        _gain(trained["dense"], trained[f"{_EXPORTED}shrunken"]),
+    )
+    return _row(
+        (
+            *(network, f"{sparsity:.0%}", f"{fewer:.1f}x"),
+            *(f"{factor:.1f}x ({factor / fewer:.0%})" for factor in factors),
+            f"{_gain(steps['dense'], steps['shrunken']):.1f}x",
+            *(f"{1 - 1 / fewer:.1%}", f"{1 - 1 / exported:.1%}"),
         )
-        print(
-            f"  batch {size}: {fewer:.1f} times fewer multiply-adds, {gain:.1f} times "
-            f"faster ({gain / fewer:.0%}); {1 - 1 / fewer:.1%} of them and "
-            f"{1 - 1 / gain:.1%} of the time saved",
-            flush=True,
-        )
-    print(_finetuning(networks, ticket), flush=True)
+    )
 
 
-def _finetuning(networks: dict, ticket) -> str:
-    """What a training step takes in each network, the steps taking turns."""
+_EXPORTED = "exported "
+
+
+def _renamed(folded: dict) -> dict:
+    return {f"{_EXPORTED}{name}": model for name, model in folded.items()}
+
+
+def _gain(slow, fast) -> float:
+    return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
+
+
+def _finetuning_milliseconds(networks: dict, ticket) -> dict[str, np.ndarray]:
+    """What each training step takes in each network, the steps taking turns."""
     import keras
 
     import dlth_tf as dlth
 
     random = np.random.default_rng(0)
-    count = TRAINING_BATCH_SIZE * TRAINING_STEPS
+    count = BATCH_SIZE * TRAINING_STEPS
     images = random.normal(size=(count, 32, 32, 3)).astype("float32")
     labels = random.integers(0, 10, count)
 
@@ -118,7 +143,7 @@ def _finetuning(networks: dict, ticket) -> str:
             model.fit(
                 images,
                 labels,
-                batch_size=TRAINING_BATCH_SIZE,
+                batch_size=BATCH_SIZE,
                 shuffle=False,
                 verbose=0,
                 callbacks=[
@@ -131,14 +156,7 @@ def _finetuning(networks: dict, ticket) -> str:
 
     fits = [fit_of(name, model) for name, model in networks.items()]
     seconds = step_seconds(fits, keras.callbacks.Callback, _WARM_UP)
-    gain = np.median(seconds[0] / seconds[2])
-    medians = ", ".join(
-        f"{name} {1e3 * np.median(steps):.1f} ms"
-        for name, steps in zip(networks, seconds, strict=True)
-    )
-    return (
-        f"  finetuning, batch {TRAINING_BATCH_SIZE}: {medians}; {gain:.1f} times faster"
-    )
+    return dict(zip(networks, 1e3 * seconds, strict=True))
 
 
 def _milliseconds(
@@ -178,17 +196,18 @@ def _seconds(call: Callable, repeats: int, clock: Callable) -> float:
     return (clock() - start) / repeats
 
 
-def _keras_bytes(model) -> int:
+def _exported_bytes(model) -> int:
+    from dlth_tf.exporting import export
+    from official.modeling.plain import plain
+
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.keras"
-        model.save(path)
-        return path.stat().st_size
+        export(plain(model), Path(folder) / "exported")
+        files = (Path(folder) / "exported").rglob("*")
+        return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def _saved_model_bytes(model) -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        model.export(folder, verbose=False)
-        return sum(f.stat().st_size for f in Path(folder).rglob("*") if f.is_file())
+def _row(cells) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":
