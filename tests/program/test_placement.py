@@ -47,12 +47,15 @@ def test_dry_run_prints_what_every_layer_loses(train, tmp_path):
     assert outcome.code == 0, outcome.err
     assert "sparsity 0.9 [0,0.5,s,0] (scratch, rst):" in outcome.out
     assert rows_of_table(outcome.out) == {
-        "layer": ["shape", "weights", "sparsity", "weights left"],
-        "stem_conv": ["3x3x1x16", "144", "0.0000", "144"],
-        "stage1_conv": ["3x3x16x32", "4,608", "0.5000", "2,304"],
-        "stage2_conv": ["3x3x32x64", "18,432", "0.9000", "1,843"],
-        "classifier": ["64x10", "640", "0.0000", "640"],
-        "all": ["", "23,824", "0.7930", "4,931"],
+        "layer": [
+            *("shape", "weights", "sparsity", "weights left"),
+            *("multiply-adds", "multiply-adds left"),
+        ],
+        "stem_conv": ["3x3x1x16", "144", "0.0000", "144", "9,216", "9,216"],
+        "stage1_conv": ["3x3x16x32", "4,608", "0.5000", "2,304", "73,728", "36,864"],
+        "stage2_conv": ["3x3x32x64", "18,432", "0.9000", "1,843", "294,912", "29,488"],
+        "classifier": ["64x10", "640", "0.0000", "640", "640", "640"],
+        "all": ["", "23,824", "0.7930", "4,931", "378,496", "76,208"],
     }
 
 
