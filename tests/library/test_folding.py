@@ -1,4 +1,7 @@
-"""BatchNorm folded into the layers before it: the same outputs, fewer layers."""
+"""BatchNorm folded into the layers before it: the same outputs, fewer layers.
+
+`tests/program/test_export.py` exports every network of `official/`, folded.
+"""
 
 import keras
 import numpy as np
@@ -7,10 +10,7 @@ from keras import layers
 
 import dlth_tf as dlth
 from official.modeling.networks import build_network
-from tests.families import EVERY_NETWORK
 from tests.library import channel_models as models
-
-_EXAMPLES = {"wrn-DEPTH-WIDTH": "wrn-10-2", "keras:NAME": "keras:MobileNet"}
 
 
 def norms(model: keras.Model) -> list[str]:
@@ -29,12 +29,6 @@ def assert_folds(model: keras.Model) -> keras.Model:
     scale = max(1.0, float(np.abs(wanted).max()))
     np.testing.assert_allclose(models.outputs(folded), wanted, rtol=0, atol=1e-5 * scale)
     return folded
-
-
-@pytest.mark.parametrize("name", EVERY_NETWORK)
-def test_every_network_of_official(name):
-    name = _EXAMPLES.get(name, name)
-    assert_folds(build_network(name, input_shape=(32, 32, 3), classes=10))
 
 
 @pytest.mark.parametrize("build", models.COUPLED)
