@@ -5,9 +5,9 @@ Either way `ImageData` makes normalised and augmented batches of it, and `feed` 
 them to `model.fit`.
 """
 
-import importlib
+import re
 
-from official.common.choices import choose
+from official.common.named_modules import NamedModules
 from official.data.augmentation import Augmentation
 from official.data.description import Description
 from official.data.image_data import ImageData, Normalization
@@ -27,40 +27,29 @@ __all__ = [
 
 # Each source is a module with `load(name, *, data_dir, train_examples,
 # validation_fraction)`, imported when one of its data sets is loaded.
-_SOURCES = {
-    "digits": "digits",
-    "mnist": "small_sets",
-    "fashion_mnist": "small_sets",
-    "cifar10": "small_sets",
-    "cifar100": "small_sets",
-    "tiny_imagenet": "folder",
-    "imagenet": "imagenet",
-    "imagenet200": "imagenet",
-}
-# Sources of sets without a name of their own, by how these are written.
-_OPEN_SOURCES = {
-    "tfds:NAME": ("tfds:", "tfds_any"),
-    "folder:PATH": ("folder:", "folder"),
-}
-# Sources that can tell more of a set than is known: `describe(name, data_dir)`.
+_SOURCES = NamedModules(
+    kind="dataset",
+    package=__name__,
+    closed={
+        "digits": "digits",
+        "mnist": "small_sets",
+        "fashion_mnist": "small_sets",
+        "cifar10": "small_sets",
+        "cifar100": "small_sets",
+        "tiny_imagenet": "folder",
+        "imagenet": "imagenet",
+        "imagenet200": "imagenet",
+    },
+    open={
+        "tfds:NAME": (re.compile(r"tfds:.+", re.DOTALL), "tfds_any"),
+        "folder:PATH": (re.compile(r"folder:.+", re.DOTALL), "folder"),
+    },
+)
+# Those that can tell more of a set than is known: `describe(name, data_dir)`.
 _DESCRIBING = ("folder", "imagenet", "tfds_any")
 
-DATASETS = (*_SOURCES, *_OPEN_SOURCES)
-
-
-def check_name(name: str) -> str:
-    """Returns `name` if it is written like the name of a data set.
-
-    Raises:
-        ValueError: it is not. The message suggests the nearest of `DATASETS`.
-
-    Example:
-
-        >>> check_name("tfds:beans")
-        'tfds:beans'
-    """
-    _source(name)
-    return name
+DATASETS = _SOURCES.names
+check_name = _SOURCES.check_name
 
 
 def load(
@@ -96,14 +85,14 @@ def load(
         >>> images.shape
         (64, 8, 8, 1)
     """
-    source = _source(name)
+    check_name(name)
     if train_examples is not None and train_examples < 1:
         raise ValueError(
             "`train_examples` must be at least 1. "
             f"Received: train_examples={train_examples}"
         )
     check_fraction(validation_fraction)
-    return _module(source).load(
+    return _SOURCES.module(name).load(
         name,
         data_dir=data_dir,
         train_examples=train_examples,
@@ -133,20 +122,8 @@ def describe(
         >>> describe("imagenet").steps_per_epoch(256)
         5004
     """
-    source = _source(name)
-    if source in _DESCRIBING:
-        description = _module(source).describe(name, data_dir)
+    if _SOURCES.module_name(name) in _DESCRIBING:
+        description = _SOURCES.module(name).describe(name, data_dir)
     else:
         description = KNOWN[name]
     return description.used(train_examples, validation_fraction)
-
-
-def _source(name: str) -> str:
-    for prefix, source in _OPEN_SOURCES.values():
-        if name.startswith(prefix) and name != prefix:
-            return source
-    return _SOURCES[choose("dataset", name, DATASETS)]
-
-
-def _module(source: str):
-    return importlib.import_module(f"{__name__}.{source}")

@@ -5,63 +5,51 @@ are named by their place (`stem_conv`, `stage1_block0_conv1`, `classifier`), the
 same in every process, so that files and patterns can refer to them.
 """
 
-import importlib
 import re
 from typing import TYPE_CHECKING
 
-from official.common.choices import choose
+from official.common.named_modules import NamedModules
 
 if TYPE_CHECKING:
     import keras
 
 # Each family is a module with `build(name, *, input_shape, classes)`, imported
 # when one of its networks is built: this module costs no Keras import.
-_FAMILIES = {
-    "quickstart_cnn": "quickstart_cnn",
-    "lenet_300_100": "lenet",
-    "lenet5": "lenet",
-    "mlp": "mlp",
-    "mlp_linear": "mlp",
-    "resnet20": "cifar_resnet",
-    "resnet32": "cifar_resnet",
-    "resnet44": "cifar_resnet",
-    "resnet56": "cifar_resnet",
-    "resnet110": "cifar_resnet",
-    "vgg11": "vgg",
-    "vgg11_bn": "vgg",
-    "vgg13": "vgg",
-    "vgg13_bn": "vgg",
-    "vgg16": "vgg",
-    "vgg16_bn": "vgg",
-    "vgg19": "vgg",
-    "vgg19_bn": "vgg",
-    "resnet18": "imagenet_resnet",
-    "resnet34": "imagenet_resnet",
-    "resnet50": "imagenet_resnet",
-    "mobilenetv2": "mobilenet_v2",
-}
-# How the names of a family without end are written, and what a name looks like.
-_OPEN_FAMILIES = {
-    "wrn-DEPTH-WIDTH": (re.compile(r"wrn-\d+-\d+"), "wide_resnet"),
-    "keras:NAME": (re.compile(r"keras:.*"), "keras_application"),
-}
+_FAMILIES = NamedModules(
+    kind="network",
+    package=__name__,
+    closed={
+        "quickstart_cnn": "quickstart_cnn",
+        "lenet_300_100": "lenet",
+        "lenet5": "lenet",
+        "mlp": "mlp",
+        "mlp_linear": "mlp",
+        "resnet20": "cifar_resnet",
+        "resnet32": "cifar_resnet",
+        "resnet44": "cifar_resnet",
+        "resnet56": "cifar_resnet",
+        "resnet110": "cifar_resnet",
+        "vgg11": "vgg",
+        "vgg11_bn": "vgg",
+        "vgg13": "vgg",
+        "vgg13_bn": "vgg",
+        "vgg16": "vgg",
+        "vgg16_bn": "vgg",
+        "vgg19": "vgg",
+        "vgg19_bn": "vgg",
+        "resnet18": "imagenet_resnet",
+        "resnet34": "imagenet_resnet",
+        "resnet50": "imagenet_resnet",
+        "mobilenetv2": "mobilenet_v2",
+    },
+    open={
+        "wrn-DEPTH-WIDTH": (re.compile(r"wrn-\d+-\d+"), "wide_resnet"),
+        "keras:NAME": (re.compile(r"keras:.*"), "keras_application"),
+    },
+)
 
-NETWORKS = (*_FAMILIES, *_OPEN_FAMILIES)
-
-
-def check_name(name: str) -> str:
-    """Returns `name` if it is written like the name of a network.
-
-    Raises:
-        ValueError: it is not. The message suggests the nearest of `NETWORKS`.
-
-    Example:
-
-        >>> check_name("wrn-28-10")
-        'wrn-28-10'
-    """
-    _family(name)
-    return name
+NETWORKS = _FAMILIES.names
+check_name = _FAMILIES.check_name
 
 
 def build_network(
@@ -89,7 +77,7 @@ def build_network(
         >>> build_network("resnet20", input_shape=(32, 32, 3), classes=10).count_params()
         271098
     """
-    family = _family(name)
+    check_name(name)
     if len(input_shape) != 3 or not all(size >= 1 for size in input_shape):
         raise ValueError(
             "`input_shape` must be (height, width, channels), each at least 1. "
@@ -97,12 +85,5 @@ def build_network(
         )
     if classes < 1:
         raise ValueError(f"`classes` must be at least 1. Received: classes={classes}")
-    module = importlib.import_module(f"{__name__}.{family}")
-    return module.build(name, input_shape=tuple(input_shape), classes=classes)
-
-
-def _family(name: str) -> str:
-    for pattern, family in _OPEN_FAMILIES.values():
-        if pattern.fullmatch(name):
-            return family
-    return _FAMILIES[choose("network", name, NETWORKS)]
+    family = _FAMILIES.module(name)
+    return family.build(name, input_shape=tuple(input_shape), classes=classes)
