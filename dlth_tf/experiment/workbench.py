@@ -78,6 +78,9 @@ class Workbench:
             # The others look for no file of the chief's before it is sure to be there.
             done = workers.is_chief and self.store.is_done(needed)
             if workers.from_chief(done):
+                if done:
+                    # Whoever finished it may have been killed before this.
+                    self._remove_checkpoints(needed)
                 continue
             if workers.any([self.stop.received])[0]:
                 self.stop.end()
@@ -103,7 +106,7 @@ class Workbench:
         remove_temporaries(folder)
         record = stage.compute(self, folder)
         self.store.finish(stage, record)
-        self._clean_up(folder)
+        self._remove_checkpoints(stage)
         self._forget_models()
 
     def ticket(self, stage: Stage):
@@ -216,10 +219,10 @@ class Workbench:
 
         keras.backend.clear_session()
 
-    def _clean_up(self, folder: Path) -> None:
+    def _remove_checkpoints(self, stage: Stage) -> None:
         from dlth_tf.experiment.checkpoint import Checkpoints
 
-        Checkpoints(folder).remove()
+        Checkpoints(self.store.folder(stage)).remove()
 
 
 class PlanBench(Workbench):

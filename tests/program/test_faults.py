@@ -7,8 +7,11 @@ import pytest
 
 from benchmarks.same_results import differences
 from dlth_tf.experiment.callbacks import StopAfter
+from dlth_tf.experiment.store import StageStore
+from dlth_tf.experiment.training_stages import Training
 
 TASK = ("--method=rst", "--validation_fraction=0.2", "--model=mlp")
+DENSE = ("--method=dense", "--model=mlp")
 CHANGING = ("--method=set,rigl,gradual,eb", "--mask_every=3", "--model=mlp")
 
 
@@ -106,6 +109,26 @@ def test_unreadable_data_within_an_epoch(train, monkeypatch, undisturbed, tmp_pa
     outcome = train(*TASK, f"--output_dir={tmp_path}")
     assert "going on after epoch 1 and 2 steps" in outcome.err
     assert not differences(tmp_path, undisturbed)
+
+
+def test_killed_just_after_a_training_was_finished(train, monkeypatch, tmp_path):
+    class Killed(BaseException):
+        pass
+
+    own = StageStore.finish
+
+    def finish(self, stage, record):
+        own(self, stage, record)
+        if isinstance(stage, Training):
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StageStore, "finish", finish)
+        with pytest.raises(Killed):
+            train(*DENSE, f"--output_dir={tmp_path}")
+    assert list(tmp_path.glob("stages/*/checkpoint-*.npz"))
+    assert train(*DENSE, f"--output_dir={tmp_path}").code == 0
+    assert not list(tmp_path.glob("stages/*/checkpoint-*.npz"))
 
 
 @pytest.mark.long
