@@ -35,6 +35,7 @@ from dlth_tf.experiment.stop_signals import Stopped, StopSignals
 from dlth_tf.experiment.workbench import PlanBench, Workbench
 from dlth_tf.storage.files import WriteFailed
 from official.distribution.dead_workers import DeadWorker, naming_dead_workers
+from official.modeling import networks
 
 flags.adopt_module_key_flags(program_flags)
 flags.adopt_module_key_flags(hardware_flags)
@@ -86,6 +87,7 @@ def _experiment(
     if flags.FLAGS.dry_run:
         print(describe(runs, bench))
         start_tensorflow_quietly()
+        networks.check_exists(settings.task.network)
         print(layer_tables(runs, bench))
         return 0
     workers = hardware.workers
@@ -145,6 +147,7 @@ def _report(output_dir: str, reporter: Reporter) -> None:
 
 def _check(settings: Settings, runs: list[Run], bench: Workbench) -> None:
     """Finds what is wrong with the settings before anything is trained."""
+    networks.check_exists(settings.task.network)
     recipes = {
         "batch_size": settings.recipe,
         "transform_batch_size": settings.transformation,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras.ops import convert_to_numpy as to_numpy
 
-from official.modeling.networks import NETWORKS, build_network, check_name
+from official.modeling.networks import NETWORKS, build_network, check_exists, check_name
 from official.modeling.networks.published import SIZES
 
 CIFAR = (32, 32, 3)
@@ -215,6 +215,24 @@ def test_check_name_knows_how_names_are_written():
         assert check_name(name) == name
     with pytest.raises(ValueError, match="Did you mean 'vgg16_bn'"):
         check_name("vgg16-bn")
+
+
+@pytest.mark.parametrize("name", ["resnet20", "wrn-28-10", "keras:Xception"])
+def test_check_exists_returns_the_names_of_networks(name):
+    assert check_exists(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("resnet2", "Did you mean 'resnet20'"),
+        ("wrn-29-10", "depth of 10, 16, 22"),
+        ("keras:Xcepton", "'Xcepton'. Did you mean 'Xception'"),
+    ],
+)
+def test_check_exists_refuses_others(name, message):
+    with pytest.raises(ValueError, match=message):
+        check_exists(name)
 
 
 def test_a_network_of_keras_applications_takes_normalised_images_to_logits():

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from official import data
 from tests.program.conftest import ROOT, shell
 
 
@@ -56,6 +57,19 @@ def test_bad_values_end_in_one_line(train, tmp_path, flag, words):
     line = only_line(outcome.err)
     for word in words:
         assert word in line
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("more", [[], ["--dry_run", "--method=dense"]])
+def test_no_data_is_loaded_for_a_network_that_does_not_exist(
+    train, monkeypatch, tmp_path, more
+):
+    monkeypatch.setattr(data, "load", lambda *_, **__: pytest.fail("data was loaded"))
+    outcome = train(f"--output_dir={tmp_path}/new", "--model=keras:MobilNetV2", *more)
+    assert outcome.code == 2
+    line = only_line(outcome.err)
+    assert "Unknown network of keras.applications 'MobilNetV2'" in line
+    assert "Did you mean 'MobileNetV2'?" in line
     assert not (tmp_path / "new").exists()
 
 

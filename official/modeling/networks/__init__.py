@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import keras
 
 # Each family is a module with `build(name, *, input_shape, classes)`, imported
-# when one of its networks is built: this module costs no Keras import.
+# when one of its networks is built: this module costs no Keras import. A family
+# without end also has `check(name)`.
 _FAMILIES = NamedModules(
     kind="network",
     package=__name__,
@@ -50,6 +51,26 @@ _FAMILIES = NamedModules(
 
 NETWORKS = _FAMILIES.names
 check_name = _FAMILIES.check_name
+
+
+def check_exists(name: str) -> str:
+    """Returns `name` if there is a network called so.
+
+    `check_name` looks at how it is written. This asks the family too, where names are
+    without end, and so imports Keras.
+
+    Raises:
+        ValueError: there is none. The message suggests the nearest.
+
+    Example:
+
+        >>> check_exists("keras:MobileNetV3Small")
+        'keras:MobileNetV3Small'
+    """
+    family = _FAMILIES.module(name)
+    if name not in _FAMILIES.closed:
+        family.check(name)
+    return name
 
 
 def build_network(

@@ -14,11 +14,20 @@ from official.modeling.networks import blocks
 _STAGE_FILTERS = (16, 32, 64)
 
 
+def check(name: str) -> None:
+    """Finds out whether there is a network of that depth and width.
+
+    Raises:
+        ValueError: there is none.
+    """
+    _dimensions(name)
+
+
 def build(name: str, *, input_shape: tuple[int, int, int], classes: int) -> keras.Model:
     """Builds the network whose name says its depth and its width.
 
     Raises:
-        ValueError: there is no network of that depth or width.
+        ValueError: as for `check`.
     """
     blocks_per_stage, width = _dimensions(name)
     inputs = keras.Input(input_shape, name="images")
