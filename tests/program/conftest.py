@@ -41,6 +41,21 @@ def tensorflow_has_started():
     keras.ops.zeros(())
 
 
+@pytest.fixture(scope="session")
+def partly_zero():
+    """An untrained network for the digits, one of whose kernels has zeros."""
+    import keras
+
+    from official.modeling.networks import build_network
+    from official.modeling.plain import plain
+
+    keras.utils.set_random_seed(0)
+    network = build_network("quickstart_cnn", input_shape=(8, 8, 1), classes=10)
+    kernel = network.get_layer("stage1_conv").kernel
+    kernel.assign(keras.ops.where(keras.ops.abs(kernel) > 0.1, kernel, 0.0))
+    return plain(network)
+
+
 @pytest.fixture
 def train(tensorflow_has_started, capfd):
     """Runs the program in this process, on a task of a few seconds."""

@@ -50,25 +50,18 @@ def images():
 
 
 @pytest.fixture(scope="module")
-def model():
-    keras.utils.set_random_seed(0)
-    network = build_network("quickstart_cnn", input_shape=(8, 8, 1), classes=10)
-    kernel = network.get_layer("stage1_conv").kernel
-    kernel.assign(keras.ops.where(keras.ops.abs(kernel) > 0.1, kernel, 0.0))
-    return plain(network)
-
-
-@pytest.fixture(scope="module")
-def exported(model, tmp_path_factory):
+def exported(partly_zero, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exports") / "digits"
-    exporting.export(model, folder, DIGITS, tuple(exporting.FORMATS), {"method": "rst"})
+    exporting.export(
+        partly_zero, folder, DIGITS, tuple(exporting.FORMATS), {"method": "rst"}
+    )
     return folder
 
 
 @pytest.fixture(scope="module")
-def expected(model, images):
+def expected(partly_zero, images):
     normalised = (images.astype(np.float32) / 16 - 0.1) / np.float32(0.3)
-    return model.predict_on_batch(normalised)
+    return partly_zero.predict_on_batch(normalised)
 
 
 def elsewhere(code: str, folder) -> np.ndarray:
@@ -132,8 +125,8 @@ def test_litert_file_computes_the_same(exported, images, expected):
     assert set(outputs) == {"logits", "probabilities"}
 
 
-def test_zeros_make_the_litert_file_smaller(model, tmp_path):
-    sparse = keras.models.clone_model(model)
+def test_zeros_make_the_litert_file_smaller(partly_zero, tmp_path):
+    sparse = keras.models.clone_model(partly_zero)
     kernel = sparse.get_layer("stage2_conv").kernel
     kept = np.random.default_rng(0).random(kernel.shape) < 0.1
     sizes = []
@@ -145,9 +138,9 @@ def test_zeros_make_the_litert_file_smaller(model, tmp_path):
     assert sizes[0] - sizes[1] > 0.6 * removed_bytes
 
 
-def test_variables_are_stored_once(exported, model):
+def test_variables_are_stored_once(exported, partly_zero):
     variables = exported / "variables" / "variables.data-00000-of-00001"
-    assert variables.stat().st_size < 1.1 * 4 * model.count_params() + 4096
+    assert variables.stat().st_size < 1.1 * 4 * partly_zero.count_params() + 4096
 
 
 def test_batch_norm_is_folded_where_nobody_trains(tmp_path):
@@ -163,12 +156,12 @@ def test_batch_norm_is_folded_where_nobody_trains(tmp_path):
     assert len(trained_on.variables) == len(network.variables)
 
 
-def test_metadata_tells_what_it_is(exported, model):
+def test_metadata_tells_what_it_is(exported, partly_zero):
     told = json.loads((exported / "metadata.json").read_text())
     assert told["method"] == "rst"
     assert told["inputs"]["images"]["shape"] == [None, 8, 8, 1]
     assert told["normalization"] == {"scale": 16.0, "mean": [0.1], "std": [0.3]}
-    kernel = keras.ops.convert_to_numpy(model.get_layer("stage1_conv").kernel)
+    kernel = keras.ops.convert_to_numpy(partly_zero.get_layer("stage1_conv").kernel)
     assert told["sparsity_per_layer"]["stage1_conv"] == np.mean(kernel == 0)
     assert told["sparsity_per_layer"]["classifier"] == 0
     removed = told["parameters"] - told["parameters_not_zero"]
@@ -176,15 +169,17 @@ def test_metadata_tells_what_it_is(exported, model):
     assert told["bytes"]["model.keras"] == (exported / "model.keras").stat().st_size
 
 
-def test_without_normalization_images_come_normalised(model, tmp_path):
+def test_without_normalization_images_come_normalised(partly_zero, tmp_path):
     import tensorflow as tf
 
-    exporting.export(model, tmp_path / "plain")
+    exporting.export(partly_zero, tmp_path / "plain")
     x = np.random.default_rng(1).normal(size=(3, 8, 8, 1)).astype(np.float32)
     signatures = tf.saved_model.load(str(tmp_path / "plain")).signatures
     assert "serve_uint8" not in signatures
     logits = signatures["serving_default"](images=tf.constant(x))["logits"]
-    np.testing.assert_allclose(logits, model.predict_on_batch(x), atol=1e-5, rtol=1e-5)
+    np.testing.assert_allclose(
+        logits, partly_zero.predict_on_batch(x), atol=1e-5, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("name", EVERY_NETWORK)
@@ -223,25 +218,25 @@ def test_a_layer_of_ones_own_is_named(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_converter_that_fails_leaves_nothing(model, tmp_path, monkeypatch):
+def test_a_converter_that_fails_leaves_nothing(partly_zero, tmp_path, monkeypatch):
     def fail(model, folder):
         (folder / "half").write_text("x")
         raise TypeError("no such operation\nand many lines")
 
     monkeypatch.setitem(artifacts.FORMATS, "litert", fail)
     with pytest.raises(exporting.ExportFailed, match=r"litert: no such operation$"):
-        exporting.export(model, tmp_path / "new", formats=["litert"])
+        exporting.export(partly_zero, tmp_path / "new", formats=["litert"])
     assert not list(tmp_path.iterdir())
 
 
-def test_a_wrong_output_is_noticed(model, tmp_path, monkeypatch):
+def test_a_wrong_output_is_noticed(partly_zero, tmp_path, monkeypatch):
     def write_another(model, folder):
         other = keras.models.clone_model(model)
         artifacts.write_saved_model(other, folder)
 
     monkeypatch.setitem(artifacts.FORMATS, "saved_model", write_another)
     with pytest.raises(exporting.ExportFailed, match="differ from the model's"):
-        exporting.export(model, tmp_path / "new")
+        exporting.export(partly_zero, tmp_path / "new")
     assert not list(tmp_path.iterdir())
 
 
