@@ -1,0 +1,124 @@
+"""SET and RigL from one `fit` to the next: checkpoints, interruptions, later fits."""
+
+import keras
+import numpy as np
+import pytest
+
+import dlth_tf as dlth
+from tests.library.dynamic_training import (
+    ALGORITHMS,
+    STEPS,
+    Recorder,
+    assert_same_masks,
+    compiled,
+    fit,
+    ticket_for,
+)
+
+
+def state_of(model):
+    return [
+        keras.ops.convert_to_numpy(variable).copy()
+        for variable in [*model.variables, *model.optimizer.variables]
+    ]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_going_on_from_a_checkpoint_gives_the_same_bits(algorithm):
+    undisturbed = compiled()
+    ticket = ticket_for(undisturbed)
+    expected = ALGORITHMS[algorithm](ticket)
+    fit(undisturbed, expected, epochs=3)
+
+    first = compiled()
+    training = ALGORITHMS[algorithm](ticket)
+    fit(first, training, epochs=1)
+    saved, callback_state = state_of(first), training.get_state()
+
+    resumed = compiled()
+    resumed.optimizer.build(resumed.trainable_variables)
+    for variable, value in zip(
+        [*resumed.variables, *resumed.optimizer.variables], saved, strict=True
+    ):
+        variable.assign(value)
+    training = ALGORITHMS[algorithm](ticket)
+    training.set_state(callback_state)
+    assert training.step == STEPS
+    fit(resumed, training, epochs=3, initial_epoch=1)
+    assert_same_masks(training.ticket, expected.ticket)
+    assert training.step == 3 * STEPS
+    for found, wanted in zip(state_of(resumed), state_of(undisturbed), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_later_fit_knows_nothing_of_it(algorithm):
+    model = compiled()
+    training = ALGORITHMS[algorithm](ticket_for(model))
+    fit(model, training)
+    ticket, step = training.ticket, model.optimizer.iterations
+    assert "_backend_update_step" not in vars(model.optimizer)
+    assert all(variable.constraint is None for variable in model.trainable_variables)
+    fit(model, epochs=1)
+    assert int(step) == 3 * STEPS
+    removed = ~ticket.masks["first"]
+    assert keras.ops.convert_to_numpy(model.layers[0].kernel)[removed].all()
+    assert_same_masks(training.ticket, ticket)
+
+
+def test_nothing_stays_when_fit_raises():
+    class Fails(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 4:
+                raise KeyboardInterrupt
+
+    model = compiled()
+    training = ALGORITHMS["rigl"](ticket_for(model))
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, training, Fails())
+    assert training.step == 5
+    assert "_backend_update_step" not in vars(model.optimizer)
+    fit(model, epochs=1)
+    removed = ~training.ticket.masks["first"]
+    assert keras.ops.convert_to_numpy(model.layers[0].kernel)[removed].all()
+
+
+def test_a_second_fit_with_it_goes_on_from_its_ticket():
+    model = compiled()
+    training = ALGORITHMS["set"](ticket_for(model))
+    fit(model, training)
+    reached = training.ticket
+    fit(model, training, epochs=1, steps_per_epoch=2)  # before the first change
+    assert_same_masks(training.ticket, reached)
+
+
+@pytest.mark.parametrize("algorithm", ["set", "rigl"])
+def test_after_until_the_mask_stays(algorithm):
+    model = compiled()
+    kind = {"set": dlth.SparseEvolutionaryTraining, "rigl": dlth.RigL}[algorithm]
+    training = kind(ticket_for(model), every=2, until=6)
+    recorder = Recorder(training)
+    fit(model, training, recorder, epochs=1)
+    moved = [
+        (before["first"]["mask"] != after["first"]["mask"]).any()
+        for before, after in zip(recorder.steps, recorder.steps[1:], strict=False)
+    ]
+    # SET after the second and the fourth step; RigL in the first, third and fifth.
+    changes = {"set": [1, 3], "rigl": [2, 4]}[algorithm]
+    assert [place + 1 for place, change in enumerate(moved) if change] == changes
+
+
+def test_weights_restored_without_their_mask_are_refused(tmp_path):
+    class Fails(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    model = compiled()
+    ticket = ticket_for(model)
+    backup = keras.callbacks.BackupAndRestore(str(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, ALGORITHMS["rigl"](ticket), backup, Fails())
+    backup = keras.callbacks.BackupAndRestore(str(tmp_path))
+    with pytest.raises(ValueError, match=r"`RigL` can't go on .* `initial_step`"):
+        fit(compiled(), ALGORITHMS["rigl"](ticket), backup)
