@@ -326,7 +326,6 @@ def test_mistakes_are_named(find, message):
         find()
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="this is JAX")
 def test_the_definitions_hold_on_jax():
     definitions = "snip_keeps or grasp or hessian or closed_form or anew or overflows"
