@@ -37,14 +37,33 @@ def program(folder, *arguments: str) -> subprocess.Popen:
     return python("-m", "dlth_tf.train", *TASK, f"--output_dir={folder}", *arguments)
 
 
+def addresses(hosts, index) -> list[str]:
+    return [
+        "--distribution_strategy=multi_worker_mirrored",
+        f"--worker_hosts={','.join(hosts)}",
+        f"--task_index={index}",
+    ]
+
+
 def worker(folder, *more: str):
     def start(hosts, index):
-        return program(
-            folder,
-            "--distribution_strategy=multi_worker_mirrored",
-            f"--worker_hosts={','.join(hosts)}",
-            f"--task_index={index}",
-            *more,
+        return program(folder, *addresses(hosts, index), *more)
+
+    return start
+
+
+def faulty_worker(folder, victim, **fault):
+    """Like `worker`; one of them has a fault in it, see `benchmarks.faulty_program`."""
+
+    def start(hosts, index):
+        return python(
+            "-m",
+            "benchmarks.faulty_program",
+            *TASK,
+            f"--output_dir={folder}",
+            *addresses(hosts, index),
+            FAULT=json.dumps(fault if index == victim else {}),
+            STEPS=f"{folder}-steps-of-{index}",
         )
 
     return start
@@ -56,6 +75,20 @@ def files(folder, name) -> dict[str, np.ndarray]:
         for path in folder.glob(f"stages/*/{name}.npz")
         for key, value in np.load(path).items()
     }
+
+
+def assert_same_weights(alone, folder):
+    expected, found = files(alone, "weights"), files(folder, "weights")
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
+
+
+def error_line(said: str) -> str:
+    """The one line in which a program says why it ended."""
+    assert "Traceback" not in said
+    (line,) = [line for line in said.splitlines() if line.startswith("Error: ")]
+    return line
 
 
 def tickets(folder) -> dict[str, Ticket]:
@@ -81,10 +114,7 @@ def together(tmp_path_factory):
 
 
 def test_two_workers_end_with_the_weights_of_one(alone, together):
-    expected, found = files(alone, "weights"), files(together[0], "weights")
-    assert expected.keys() == found.keys()
-    for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
+    assert_same_weights(alone, together[0])
 
 
 def test_tickets_are_the_same_to_the_bit(alone, together):
@@ -164,14 +194,27 @@ def test_a_dead_worker_is_named_within_a_minute_and_nothing_is_lost(
     _, errors = other.communicate(timeout=60)
     processes[victim].communicate()
     assert other.returncode == 75
-    (line,) = [line for line in errors.splitlines() if line.startswith("Error: ")]
-    assert f"worker {victim} ({hosts[victim]}) ended" in line
-    assert "Traceback" not in errors
+    assert f"worker {victim} ({hosts[victim]}) ended" in error_line(errors)
     all_workers(2, start)
-    expected, found = files(alone, "weights"), files(tmp_path, "weights")
-    assert expected.keys() == found.keys()
-    for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
+    assert_same_weights(alone, tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("victim", [0, 1])
+def test_data_that_one_worker_cannot_read_end_all_and_nothing_is_lost(
+    alone, tmp_path, victim
+):
+    start = faulty_worker(tmp_path, victim, unreadable_batch=9)
+    hosts = free_hosts(2)
+    processes = [start(hosts, index) for index in range(2)]
+    _, errors = processes[victim].communicate(timeout=200)
+    _, noticed = processes[1 - victim].communicate(timeout=60)
+    assert [processes[place].returncode for place in (victim, 1 - victim)] == [1, 75]
+    assert "Input/output error: 'images-00017'" in error_line(errors)
+    assert f"worker {victim} ({hosts[victim]}) ended" in error_line(noticed)
+    assert list(tmp_path.glob("stages/*/checkpoint*"))
+    all_workers(2, worker(tmp_path))
+    assert_same_weights(alone, tmp_path)
 
 
 @pytest.mark.long
@@ -183,9 +226,7 @@ def test_a_worker_that_is_told_to_stop_stops_all_and_nothing_is_lost(alone, tmp_
         process.communicate(timeout=200)
     assert [process.returncode for process in processes] == [75, 75]
     all_workers(2, start)
-    expected, found = files(alone, "weights"), files(tmp_path, "weights")
-    for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
+    assert_same_weights(alone, tmp_path)
 
 
 @pytest.mark.parametrize(
