@@ -1,6 +1,7 @@
 """The program's flags for devices and machines. Results do not depend on them."""
 
 import os
+from typing import TextIO
 
 from absl import flags
 
@@ -65,12 +66,13 @@ def hardware() -> Hardware:
             f"(KERAS_BACKEND=tensorflow). The backend is {backend}."
         )
     look = clustered or name == "multi_worker_mirrored"
-    return Hardware(
-        start_tensorflow_quietly(lambda: _strategy(name, look)), FLAGS.jit_compile
-    )
+    # The standard error is turned off meanwhile.
+    with os.fdopen(os.dup(2), "w") as messages:
+        strategy = start_tensorflow_quietly(lambda: _strategy(name, look, messages))
+    return Hardware(strategy, FLAGS.jit_compile)
 
 
-def _strategy(name: str, look_for_workers: bool):
+def _strategy(name: str, look_for_workers: bool, messages: TextIO):
     cluster = None
     if look_for_workers:
         cluster = find_cluster(FLAGS.cluster, FLAGS.worker_hosts, FLAGS.task_index)
@@ -79,4 +81,4 @@ def _strategy(name: str, look_for_workers: bool):
             "--shard shares runs out among single programs, not among workers that train "
             f"together. Received: --shard={FLAGS.shard} with {len(cluster.hosts)} workers"
         )
-    return make_strategy(name, FLAGS.num_gpus, FLAGS.all_reduce_alg, cluster)
+    return make_strategy(name, FLAGS.num_gpus, FLAGS.all_reduce_alg, cluster, messages)

@@ -2,10 +2,9 @@
 
 import contextlib
 import re
-import socket
 from collections.abc import Iterator, Sequence
 
-_PATIENCE_SECONDS = 3.0
+from official.distribution.connecting import answers, worker_names
 
 
 class DeadWorker(Exception):
@@ -37,11 +36,10 @@ def naming_dead_workers(hosts: Sequence[str], index: int) -> Iterator[None]:
         lost = _lost(error, hosts, index) if len(hosts) > 1 else []
         if not lost:
             raise
-        names = ", ".join(f"worker {worker} ({hosts[worker]})" for worker in lost)
         raise DeadWorker(
-            f"{names} ended before the training was done, as worker {index} "
-            f"({hosts[index]}) noticed. Start all workers again: they go on from the "
-            "last checkpoint."
+            f"{worker_names(hosts, lost)} ended before the training was done, as "
+            f"{worker_names(hosts, [index])} noticed. Start all workers again: they go "
+            "on from the last checkpoint."
         ) from None
 
 
@@ -63,17 +61,7 @@ def _lost(error: Exception, hosts: Sequence[str], index: int) -> list[int]:
         return []
     others = {place for place in range(len(hosts)) if place != index}
     named = others & {int(place) for place in re.findall(r"/task:(\d+)", str(error))}
-    silent = {place for place in others if not _answers(hosts[place])}
+    silent = {place for place in others if not answers(hosts[place])}
     # Workers that noticed earlier have ended too; the error tells of the first. One that
     # a launcher has started again by now answers already.
     return sorted(named & silent or silent or named)
-
-
-def _answers(host: str) -> bool:
-    """Whether a program listens at an address."""
-    name, _, port = host.rpartition(":")
-    try:
-        socket.create_connection((name, int(port)), _PATIENCE_SECONDS).close()
-    except OSError:
-        return False
-    return True

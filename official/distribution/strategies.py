@@ -7,10 +7,11 @@ that grows, a mask that moves) has no one step to happen at. Keras 3 does not su
 either.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from official.common.choices import choose
 from official.distribution.cluster import Cluster
+from official.distribution.connecting import telling_of_missing_workers
 from official.distribution.dead_workers import naming_dead_workers
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def make_strategy(
     num_gpus: int | None = None,
     all_reduce_alg: str = "auto",
     cluster: Cluster | None = None,
+    messages: TextIO | None = None,
 ) -> "tf.distribute.Strategy | None":
     """Makes the strategy called `name`; None if it is `"off"`.
 
@@ -44,6 +46,8 @@ def make_strategy(
             `mirrored` also takes nccl, hierarchical_copy and reduction_to_one_device,
             `multi_worker_mirrored` nccl and ring.
         cluster: the workers, for `multi_worker_mirrored` only.
+        messages: where workers that do not come are named, see
+            `official.distribution.connecting`.
 
     Raises:
         ValueError: an unknown name, an algorithm or a cluster that the strategy has no
@@ -77,7 +81,7 @@ def make_strategy(
         return _one_device(gpus)
     if name == "mirrored":
         return _mirrored(gpus, all_reduce_alg)
-    return _multi_worker(gpus, all_reduce_alg, cluster)
+    return _multi_worker(gpus, all_reduce_alg, cluster, messages)
 
 
 def _check_algorithm(name: str, algorithm: str) -> None:
@@ -126,7 +130,7 @@ def _mirrored(gpus: list[str], algorithm: str) -> "tf.distribute.Strategy":
 
 
 def _multi_worker(
-    gpus: list[str], algorithm: str, cluster: Cluster
+    gpus: list[str], algorithm: str, cluster: Cluster, messages: TextIO | None
 ) -> "tf.distribute.Strategy":
     import tensorflow as tf
 
@@ -136,7 +140,10 @@ def _multi_worker(
     options = tf.distribute.experimental.CommunicationOptions(
         implementation=implementation
     )
-    with naming_dead_workers(cluster.hosts, cluster.index):
+    with (
+        naming_dead_workers(cluster.hosts, cluster.index),
+        telling_of_missing_workers(cluster.hosts, cluster.index, messages),
+    ):
         return tf.distribute.MultiWorkerMirroredStrategy(
             cluster_resolver=cluster.resolver(len(gpus)), communication_options=options
         )
