@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from dlth_tf.callbacks.attachment import StepCallback, constrained
+from dlth_tf.callbacks.replicas import copied_to_replicas
 from dlth_tf.tickets.ticket import Ticket
 
 
@@ -38,7 +39,7 @@ class FixedTicket(StepCallback):
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
         self._masks = [
-            (kernel, ops.convert_to_tensor(mask))
+            (kernel, copied_to_replicas(model, mask))
             for _, kernel, mask in self.ticket.pairs(model)
             if not mask.all()
         ]

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import keras
+import numpy as np
 from keras import ops
 
 
@@ -18,6 +19,16 @@ def strategy_scope(model: keras.Model) -> contextlib.AbstractContextManager:
     if keras.backend.backend() != "tensorflow":
         return contextlib.nullcontext()
     return model.distribute_strategy.scope()
+
+
+def copied_to_replicas(model: keras.Model, mask: np.ndarray) -> keras.Variable:
+    """A constant mask for use in a training step.
+
+    A tensor would lie on the first replica's device, and go from there to the others at
+    every step.
+    """
+    with strategy_scope(model):
+        return keras.Variable(mask, dtype="bool", trainable=False)
 
 
 def tracings_of_a_step(model: keras.Model) -> int:

@@ -10,7 +10,7 @@ from keras import ops
 from dlth_tf.callbacks.attachment import StepCallback, regularized
 from dlth_tf.callbacks.magnitudes import mean_magnitudes
 from dlth_tf.callbacks.penalties import Pull
-from dlth_tf.callbacks.replicas import steps_done
+from dlth_tf.callbacks.replicas import copied_to_replicas, steps_done
 from dlth_tf.callbacks.schedules import PenaltyGrowth
 from dlth_tf.tickets.ticket import Ticket
 
@@ -75,7 +75,7 @@ class RandomSparseTransformation(StepCallback):
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
         self._removed = [
-            (kernel, ops.convert_to_tensor(~mask))
+            (kernel, copied_to_replicas(model, ~mask))
             for _, kernel, mask in self.ticket.pairs(model)
             if not mask.all()
         ]
@@ -138,7 +138,8 @@ class Extrusion:
     """lambda * (1 - m) * W, the gradient of lambda / 2 * ||(1 - m) * W||^2.
 
     Args:
-        removed: boolean tensor, True where a weight is about to be removed (1 - m).
+        removed: True where a weight is about to be removed (1 - m); a boolean tensor, or
+            a variable.
         coefficient: lambda, a scalar tensor.
     """
 
@@ -147,4 +148,5 @@ class Extrusion:
         self.coefficient = coefficient
 
     def __call__(self, kernel):
-        return self.coefficient * ops.where(self.removed, kernel, 0.0)
+        removed = ops.convert_to_tensor(self.removed)
+        return self.coefficient * ops.where(removed, kernel, 0.0)

@@ -10,6 +10,7 @@ import sys
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 import dlth_tf as dlth
 from official.distribution.loss_scaling import LossScaling
@@ -123,6 +124,30 @@ def nonzero(model, ticket) -> int:
     )
 
 
+class SentTypes(keras.callbacks.Callback):
+    """The types of what devices send each other in a training's first steps."""
+
+    def on_train_begin(self, logs=None):
+        context.enable_run_metadata()
+
+    def on_train_end(self, logs=None):
+        functions = context.export_run_metadata().function_graphs
+        context.disable_run_metadata()
+        self.found = {
+            tf.dtypes.as_dtype(node.attr["T"].type).name
+            for function in functions
+            for graph in function.partition_graphs
+            for node in graph.node
+            if node.op == "_Send"
+        }
+
+
+def sent_types(name: str) -> list[str]:
+    model, sent = network(strategy_of(2)), SentTypes()
+    fit(model, *callbacks_for(name, model), sent, steps=2)
+    return sorted(sent.found)
+
+
 def half_precision() -> dict:
     found = {}
     for policy in ("mixed_bfloat16", "mixed_float16"):
@@ -194,6 +219,7 @@ def main(folder: str) -> None:
         **{
             name: compare(name, (2,)) for name in ("set", "rigl", "gradual", "early_bird")
         },
+        "sent_types": {name: sent_types(name) for name in ("fixed", "transformation")},
         "half_precision": half_precision(),
         "overflow": overflow_on_one_replica(),
         "statistics": statistics(f"{folder}/export"),

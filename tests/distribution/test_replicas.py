@@ -41,6 +41,12 @@ def test_every_replica_has_the_same_bits(found, name, replicas):
     assert not found[name][replicas]["copies_differ"]
 
 
+@pytest.mark.parametrize("name", ["fixed", "transformation"])
+def test_no_mask_goes_from_replica_to_replica(found, name):
+    assert "float32" in found["sent_types"][name]
+    assert "bool" not in found["sent_types"][name]
+
+
 @pytest.mark.parametrize(
     ("name", "replicas"),
     [c for c in CASES if c[0] in ("fixed", "set", "rigl", "gradual")],
