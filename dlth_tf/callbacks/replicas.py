@@ -28,7 +28,7 @@ def copied_to_replicas(model: keras.Model, mask: np.ndarray) -> keras.Variable:
     every step.
     """
     with strategy_scope(model):
-        return keras.Variable(mask, dtype="bool", trainable=False)
+        return keras.Variable(mask, dtype="bool", trainable=False, name="mask")
 
 
 def tracings_of_a_step(model: keras.Model) -> int:
