@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.markdown import row
 from benchmarks.turns import step_seconds
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -59,13 +60,13 @@ def main() -> None:
     clock = _CLOCKS[arguments.clock]
     print(
         f"Batch {BATCH_SIZE}, {arguments.threads} threads, {arguments.clock} clock.\n"
-        f"{_row(_FIGURES)}\n{_row(['---'] * len(_FIGURES))}"
+        f"{row(_FIGURES)}\n{row(['---'] * len(_FIGURES))}"
     )
     gains = []
     for network in arguments.networks:
         for sparsity in arguments.sparsity:
             gains.append(compare(network, sparsity, arguments.rounds, clock))
-    print("", _row(_GAINS), _row(["---"] * len(_GAINS)), *gains, sep="\n")
+    print("", row(_GAINS), row(["---"] * len(_GAINS)), *gains, sep="\n")
 
 
 def compare(network: str, sparsity: float, rounds: int, clock: Callable) -> str:
@@ -98,14 +99,14 @@ def compare(network: str, sparsity: float, rounds: int, clock: Callable) -> str:
                 )
             ),
         )
-        print(_row((network, f"{sparsity:.0%}", name, *figures)), flush=True)
+        print(row((network, f"{sparsity:.0%}", name, *figures)), flush=True)
     fewer = costs["dense"].multiply_adds / costs["shrunken"].multiply_adds
     exported = _gain(trained[f"{_EXPORTED}dense"], trained[f"{_EXPORTED}shrunken"])
     factors = (
         *(exported, _gain(trained["dense"], trained["shrunken"])),
         _gain(trained["dense"], trained[f"{_EXPORTED}shrunken"]),
     )
-    return _row(
+    return row(
         (
             *(network, f"{sparsity:.0%}", f"{fewer:.1f}x"),
             *(f"{factor:.1f}x ({factor / fewer:.0%})" for factor in factors),
@@ -204,10 +205,6 @@ def _exported_bytes(model) -> int:
         export(plain(model), Path(folder) / "exported")
         files = (Path(folder) / "exported").rglob("*")
         return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def _row(cells) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

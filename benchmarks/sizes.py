@@ -24,6 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.markdown import row
+
 _HEAD = (
     *("network", "sparsity", "SavedModel", "gzip", "TFMOT .h5", "gzip"),
     *("ours", "float16", "bound", "ours / bound", "save s", "load s"),
@@ -38,10 +40,10 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    print(_row(_HEAD), _row(["---"] * len(_HEAD)), sep="\n", flush=True)
+    print(row(_HEAD), row(["---"] * len(_HEAD)), sep="\n", flush=True)
     for network in arguments.networks.split(","):
         for sparsity in map(float, arguments.sparsity.split(",")):
-            print(_row(_measure(network, sparsity)), flush=True)
+            print(row(_measure(network, sparsity)), flush=True)
 
 
 def _measure(name: str, sparsity: float) -> list[str]:
@@ -117,10 +119,6 @@ def _bound(model, ticket) -> float:
         for count in (removed, mask.size - removed):
             bits -= count * math.log2(count / mask.size) if count else 0
     return bits / 8
-
-
-def _row(cells) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

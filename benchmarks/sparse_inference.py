@@ -23,6 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.markdown import row
+
 _SPARSITIES = (0.5, 0.7, 0.9, 0.95, 0.98)
 _LAYERS = ((1000, 1), (1000, 128), (4096, 1), (4096, 128))
 _NETWORKS = {
@@ -183,7 +185,7 @@ def _milliseconds(function: Callable, calls: int) -> float:
 
 
 def _print_row(*cells: str) -> None:
-    print(f"| {' | '.join(cells)} |", flush=True)
+    print(row(cells), flush=True)
 
 
 if __name__ == "__main__":
