@@ -83,7 +83,9 @@ def export(
         **_interface(model, normalization),
         **_weights(network),
     }
-    folded = serving_model(_folded(network), normalization)
+    folded = model
+    if ONLY_INFER.intersection(formats):
+        folded = serving_model(_folded(network), normalization)
     with atomic_folder(folder) as temporary:
         for name in formats:
             _write(name, folded if name in ONLY_INFER else model, temporary)

@@ -11,11 +11,9 @@ Counterpart = Callable[[keras.layers.Layer], keras.layers.Layer]
 """From a layer that is no model to a new one that takes its place."""
 
 
-def copy_layer(
-    layer: keras.layers.Layer, changes: Mapping | None = None
-) -> keras.layers.Layer:
+def copy_layer(layer: keras.layers.Layer, changes: Mapping) -> keras.layers.Layer:
     """A layer like another one, not built, with some of its config changed."""
-    config = layer.get_config() | (changes or {})
+    config = layer.get_config() | changes
     if isinstance(layer, keras.layers.Lambda):
         # Its function comes from this process, not from a file of somebody's.
         return type(layer).from_config(config, safe_mode=False)
