@@ -1,23 +1,18 @@
 """What sparse training with a moving mask has in common: drop weights, grow others."""
 
-import contextlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
-from dlth_tf.callbacks.attachment import StepCallback, constrained, temporary_attribute
-from dlth_tf.callbacks.callback_state import progress_state, ticket_in
+from dlth_tf.callbacks import keras_optimizer
 from dlth_tf.callbacks.drop_schedules import DropSchedule
-from dlth_tf.callbacks.fixed_ticket import KeepZero
-from dlth_tf.callbacks.replicas import steps_done, strategy_scope
+from dlth_tf.callbacks.fixed_ticket import check_zeros
+from dlth_tf.callbacks.step import StepCallback
+from dlth_tf.callbacks.update import Update, either, either_on_replicas, kept
 from dlth_tf.network.kernels import maskable_kernels
-from dlth_tf.tickets.ticket import Ticket
-
-if TYPE_CHECKING:
-    from dlth_tf.callbacks.moving_masks import MovingMask
+from dlth_tf.tickets.ticket import Ticket, as_ticket
 
 
 class DropAndGrow(StepCallback):
@@ -30,10 +25,11 @@ class DropAndGrow(StepCallback):
     optimizer's moving averages too. What the optimizer remembers (momentum) of a weight
     is forgotten when it grows.
 
-    All of it happens inside the compiled step. Keras must run on TensorFlow. Weights move
-    one by one: a ticket of N:M does not stay one. Under a `tf.distribute` strategy every
-    replica moves its own copy of the masks by the same gradients, summed over all, and so
-    in the same way.
+    All of it happens inside the compiled step. Weights move one by one: a ticket of N:M
+    does not stay one. On several devices every one moves its own copy of the masks by the
+    same gradients, summed over all, and so in the same way. Keras's `ModelCheckpoint` and
+    `BackupAndRestore` save the masks with the optimizer's variables, so that a training
+    that was killed goes on.
 
     Args:
         ticket: the weights that are kept at first.
@@ -42,31 +38,20 @@ class DropAndGrow(StepCallback):
             goes on from a saved model; `ticket` is then the one it had reached.
 
     Raises:
-        RuntimeError: Keras runs on another backend than TensorFlow.
+        TypeError: `ticket` is no ticket.
         ValueError: a negative `initial_step`; in `fit`, a ticket that does not fit the
-            model or is one of whole filters, or weights that another callback
-            (`keras.callbacks.BackupAndRestore`) restored without the mask they had.
+            model or is one of whole filters.
     """
 
+    is_saved = True
     replaces_step = False
     """Whether a mask moves instead of the optimizer's step, not after it."""
 
     def __init__(self, ticket: Ticket, schedule: DropSchedule, initial_step: int = 0):
-        super().__init__()
-        if keras.backend.backend() != "tensorflow":
-            raise RuntimeError(
-                f"`{type(self).__name__}` needs Keras on TensorFlow "
-                f"(KERAS_BACKEND=tensorflow). The backend is {keras.backend.backend()}."
-            )
-        if initial_step < 0:
-            raise ValueError(
-                f"`initial_step` must be 0 or more. Received: {initial_step}"
-            )
+        super().__init__(initial_step)
         self.schedule = schedule
-        self.initial_step = initial_step
-        self._first_ticket = ticket
-        self._first_iteration: int | None = None
-        self._masks: list[MovingMask] = []
+        self._first_ticket = as_ticket(ticket)
+        self._moving: list[_MovingMask] = []
 
     def growth_score(self, step, place: int, gradient):
         """How much each weight of a kernel deserves to grow.
@@ -74,8 +59,8 @@ class DropAndGrow(StepCallback):
         Args:
             step: optimizer steps done before this one, an integer tensor.
             place: the kernel's number in the ticket.
-            gradient: of the loss by every weight of the kernel, the removed ones too, as
-                the optimizer's step is given it.
+            gradient: gives the gradient of the loss by every weight of the kernel, the
+                removed ones too, as the optimizer's step is given it.
 
         Returns:
             A tensor of the kernel's shape, 0 or more.
@@ -85,31 +70,15 @@ class DropAndGrow(StepCallback):
     @property
     def ticket(self) -> Ticket:
         """What is kept now, or was when `fit` ended."""
+        if self._moving:
+            self.model  # noqa: B018 (on JAX variables are up to date after this)
         moved = {
-            mask.name: ops.convert_to_numpy(mask.variable).copy() for mask in self._masks
+            moving.name: ops.convert_to_numpy(moving.mask).astype(np.bool_)
+            for moving in self._moving
         }
         return Ticket({**self._first_ticket.masks, **moved})
 
-    @property
-    def step(self) -> int:
-        """Optimizer steps of this training done so far."""
-        if self._first_iteration is None:
-            return self.initial_step
-        return steps_done(self._model.optimizer) - self._first_iteration
-
-    def set_model(self, model: keras.Model) -> None:
-        from dlth_tf.callbacks.moving_masks import MovingMask
-
-        super().set_model(model)
-        self._first_iteration = steps_done(model.optimizer) - self.initial_step
-        with strategy_scope(model):
-            self._masks = [
-                MovingMask(name, kernel, mask, self.schedule.fractions)
-                for name, kernel, mask in self._pairs(model)
-                if not mask.all()
-            ]
-
-    def _pairs(self, model):
+    def build(self, model):
         pairs = self.ticket.pairs(model)
         kernels = maskable_kernels(model)
         other = next((name for name, _, _ in pairs if name not in kernels), None)
@@ -118,85 +87,112 @@ class DropAndGrow(StepCallback):
                 f"`{type(self).__name__}` moves single weights. Received: a ticket of "
                 f"whole filters, with a mask for '{other}'."
             )
-        return pairs
+        self._moving = [
+            _MovingMask(
+                name,
+                kernel,
+                self.variable(mask, "bool", "mask", like=kernel, saved=True),
+                (np.count_nonzero(mask) * self.schedule.fractions).astype(np.int32),
+            )
+            for name, kernel, mask in pairs
+            if not mask.all()
+        ]
 
-    def on_train_begin(self, logs=None):
+    def begin(self):
         self.ticket.apply(self._model)
-        self._at_start = True
 
-    def on_epoch_begin(self, epoch, logs=None):
-        # Not in on_train_begin, where BackupAndRestore may have its turn after us.
-        if self._at_start and self.step != self.initial_step:
-            raise ValueError(
-                f"`{type(self).__name__}` can't go on from weights that another callback "
-                "restored: their mask is not among them. Load the model yourself, and "
-                "give the ticket it had reached and `initial_step`."
+    def around_update(self, update, optimize):
+        if not self.replaces_step:
+            return optimize
+        due = self.schedule.is_due(self._before(update)) & update.completes_step
+
+        def move(gradients):
+            self._move_masks(update, gradients)
+            keras_optimizer.pass_over_a_step(update.optimizer)
+
+        def optimize_or_move(gradients):
+            either_on_replicas(due, move, optimize, gradients, self._changed_by(update))
+
+        return optimize_or_move
+
+    def after_update(self, update):
+        if not self.replaces_step:
+            due = self.schedule.is_due(self._before(update) + 1) & update.completes_step
+            either(
+                due,
+                lambda: self._move_masks(update, update.gradients),
+                lambda: None,
+                self._changed_by(update),
             )
-        self._at_start = False
+        for moving in self._moving:
+            if moving.kernel in update:
+                update.keep_zero(moving.kernel, moving.mask)
 
-    @contextlib.contextmanager
-    def attached(self, iterations) -> Iterator[None]:
-        from dlth_tf.callbacks.moving_masks import sum_over_replicas
+    def on_train_end(self, logs=None):
+        super().on_train_end(logs)
+        check_zeros(self.ticket, self._model, type(self).__name__)
 
-        optimizer = self._model.optimizer
-        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-        step = iterations - self._first_iteration
+    def _before(self, update: Update):
+        return update.step + self.initial_step
 
-        def update(gradients, variables, learning_rate):
-            gradients = sum_over_replicas(gradients)
-            own = _no_result(_update, optimizer, gradients, variables, learning_rate)
-            by_variable = {
-                id(variable): gradient
-                for variable, gradient in zip(variables, gradients, strict=True)
-            }
-            move = _no_result(self._move_masks, step, by_variable, optimizer)
-            if self.replaces_step:
-                ops.cond(self.schedule.is_due(step), move, own)
-            else:
-                own()
-                ops.cond(self.schedule.is_due(step + 1), move, lambda: None)
+    def _changed_by(self, update: Update) -> list[keras.Variable]:
+        own = [moving.mask for moving in self._moving]
+        return list({id(v): v for v in [*update.all_variables, *own]}.values())
 
-        with contextlib.ExitStack() as stack:
-            # The last place before the update: gradients are complete there, averaged
-            # over accumulated batches and no longer scaled for mixed precision.
-            stack.enter_context(
-                temporary_attribute(optimizer, "_backend_update_step", update)
-            )
-            for mask in self._masks:
-                projection = KeepZero(mask.kernel, mask.variable, optimizer)
-                stack.enter_context(constrained(mask.kernel, projection))
-            yield
+    def _move_masks(self, update: Update, gradients) -> None:
+        step = self._before(update)
+        time = (step if self.replaces_step else step + 1) // self.schedule.every
+        for place, moving in enumerate(self._moving):
+            if moving.kernel in update:
 
-    def _move_masks(self, step, gradients, optimizer) -> None:
-        moment = step if self.replaces_step else step + 1
-        for place, mask in enumerate(self._masks):
-            if id(mask.kernel) in gradients:
-                gradient = ops.convert_to_tensor(gradients[id(mask.kernel)])
+                def gradient(kernel=moving.kernel):
+                    return update.full_gradient(kernel, gradients)
+
                 score = self.growth_score(step, place, gradient)
-                mask.drop_and_grow(moment // self.schedule.every, score, optimizer)
-
-    def get_state(self) -> dict[str, np.ndarray]:
-        """What a checkpoint must keep so that training can go on."""
-        return progress_state(self.ticket, self.step)
-
-    def set_state(self, state: dict[str, np.ndarray]) -> None:
-        """Takes up what `get_state` gave; before `fit`."""
-        self.initial_step = int(state["step"])
-        self._first_iteration = None
-        self._masks = []
-        self._first_ticket = ticket_in(state)
+                moving.drop_and_grow(time, score, update.optimizer)
 
 
-def _update(optimizer, gradients, variables, learning_rate) -> None:
-    """What Keras does with gradients that are summed already, on this replica alone."""
-    for gradient, variable in zip(gradients, variables, strict=True):
-        optimizer.update_step(gradient, variable, learning_rate)
+class _MovingMask(NamedTuple):
+    """The mask of one kernel; `counts` is how many weights change places, by time."""
+
+    name: str
+    kernel: keras.Variable
+    mask: keras.Variable
+    counts: np.ndarray
+
+    def drop_and_grow(self, time, growth_score, optimizer) -> None:
+        """Moves the mask: drops the smallest magnitudes, grows the highest scores.
+
+        Weights grow among all that are not kept then, those just dropped included: one
+        that is dropped and grown at once stays as it is. The others begin at zero, in the
+        optimizer's memory too. (The dropped ones are set to zero by whoever applies the
+        mask after the step.) Of equals, those first in memory order come first.
+        """
+        most = int(self.counts.max())
+        count = ops.take(self.counts, ops.minimum(time, len(self.counts) - 1))
+        weights, mask = ops.stop_gradient(self.kernel), ops.copy(self.mask.value)
+        least = ops.convert_to_tensor(-np.inf, weights.dtype)
+        dropped = _highest(ops.where(mask, -ops.abs(weights), least), count, most)
+        stayed = mask & ~dropped
+        growth_score = ops.cast(growth_score, weights.dtype)
+        grown = _highest(ops.where(stayed, least, growth_score), count, most)
+        old = ~(grown & ~mask)
+        for variable in [self.kernel, *keras_optimizer.slots(optimizer, self.kernel)]:
+            variable.assign(kept(old, variable))
+        self.mask.assign(stayed | grown)
 
 
-def _no_result(function, *arguments):
-    """A branch of `cond`: the function for what it does, not for what it returns."""
+def _highest(scores, count, most: int):
+    """Marks the `count` highest scores, of equals the first in memory order.
 
-    def branch():
-        function(*arguments)
-
-    return branch
+    `most` is a bound of `count` that XLA can know; a full sort would take much longer.
+    """
+    flat = ops.reshape(scores, [-1])
+    if keras.backend.backend() == "torch":
+        places = ops.argsort(-flat)[:most]  # its top_k takes any of equals
+    else:
+        _, places = ops.top_k(flat, most)
+    chosen = ops.arange(most) < ops.cast(count, "int32")
+    nothing = ops.zeros(flat.shape, "bool")
+    marks = ops.scatter_update(nothing, ops.expand_dims(places, 1), chosen)
+    return ops.reshape(marks, scores.shape)

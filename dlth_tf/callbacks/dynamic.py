@@ -1,5 +1,6 @@
 """Sparse training with a moving mask: what each algorithm grows."""
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -32,7 +33,6 @@ class SparseEvolutionaryTraining(DropAndGrow):
         initial_step: optimizer steps done before, when it goes on from a saved model.
 
     Raises:
-        RuntimeError: Keras runs on another backend than TensorFlow.
         ValueError: a value out of its range, or, in `fit`, a ticket that does not fit.
 
     Example:
@@ -62,14 +62,13 @@ class SparseEvolutionaryTraining(DropAndGrow):
             raise ValueError(f"`seed` must be in [0, 2**31). Received: {seed}")
         self.seed = seed
 
-    def growth_score(self, step, place, gradient):
-        import tensorflow as tf
+    def build(self, model):
+        super().build(model)
+        self._seeds = [_Seed([self.seed, place]) for place in range(len(self._moving))]
 
-        # Named, because TensorFlow's default algorithm depends on the device.
-        algorithm = "philox"
-        of_kernel = tf.constant(np.array([self.seed, place], np.int32))
-        of_step = tf.random.fold_in(of_kernel, tf.cast(step, tf.int32), alg=algorithm)
-        return tf.random.stateless_uniform(gradient.shape, of_step, alg=algorithm)
+    def growth_score(self, step, place, gradient):
+        kernel, seed = self._moving[place].kernel, self._seeds[place]
+        return keras.random.uniform(kernel.shape, seed=seed.of_step(step))
 
 
 class RigL(DropAndGrow):
@@ -95,7 +94,6 @@ class RigL(DropAndGrow):
         initial_step: optimizer steps done before, when it goes on from a saved model.
 
     Raises:
-        RuntimeError: Keras runs on another backend than TensorFlow.
         ValueError: a value out of its range, or, in `fit`, a ticket that does not fit.
 
     Example:
@@ -123,4 +121,19 @@ class RigL(DropAndGrow):
         super().__init__(ticket, schedule, initial_step)
 
     def growth_score(self, step, place, gradient):
-        return ops.abs(gradient)
+        return ops.abs(gradient())
+
+
+class _Seed(keras.random.SeedGenerator):
+    """A seed that depends on a kernel's and the step alone: it has no state to save."""
+
+    def __init__(self, seeds: list[int]):
+        super().__init__(int(np.random.SeedSequence(seeds).generate_state(1)[0] >> 1))
+
+    def of_step(self, step) -> "_Seed":
+        self._step = step
+        return self
+
+    def next(self, ordered=True):
+        first = ops.convert_to_tensor(self._initial_seed, self.state.dtype)
+        return ops.stack([first, ops.cast(self._step, self.state.dtype)])

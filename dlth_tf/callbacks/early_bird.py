@@ -1,13 +1,17 @@
 """Early-Bird: knowing the winning ticket long before training ends."""
 
-import keras
-import numpy as np
+import math
 
+import numpy as np
+from keras import ops
+
+from dlth_tf.callbacks.step import StepCallback
+from dlth_tf.network.kernels import kernel_shapes
 from dlth_tf.tickets.sparsity import Sparsity
 from dlth_tf.tickets.ticket import Ticket, magnitude_ticket
 
 
-class EarlyBird(keras.callbacks.Callback):
+class EarlyBird(StepCallback):
     """Stops dense training as soon as its magnitude ticket has settled.
 
     At the end of every epoch the ticket is drawn; when its distance from each of those
@@ -41,6 +45,9 @@ class EarlyBird(keras.callbacks.Callback):
     Source: You et al., "Drawing Early-Bird Tickets", ICLR 2020, section 3.2.
     """
 
+    is_saved = True
+    needs_fit = True
+
     def __init__(
         self,
         sparsity: Sparsity,
@@ -59,24 +66,24 @@ class EarlyBird(keras.callbacks.Callback):
         self.unit = unit
         self.ticket: Ticket | None = None
         self.settled_epoch: int | None = None
-        self._masks: list[np.ndarray] = []
+
+    def build(self, model):
+        weights = sum(math.prod(shape) for shape in kernel_shapes(model).values())
+        nothing = np.zeros((self.window, weights), np.bool_)
+        self._masks = self.variable(nothing, "bool", "masks", saved=True)
+        self._drawn = self.variable(0, "int32", "drawn", saved=True)
+        self.ticket = self.settled_epoch = None
 
     def on_epoch_end(self, epoch, logs=None):
         self.ticket = magnitude_ticket(self.model, self.sparsity, self.unit)
-        masks = [mask.ravel() for mask in self.ticket.masks.values()]
-        self._masks = [*self._masks, np.concatenate(masks)][-self.window :]
-        latest = self._masks[-1]
-        distances = [np.mean(latest != earlier) for earlier in self._masks[:-1]]
+        latest = np.concatenate([m.ravel() for m in self.ticket.masks.values()])
+        masks = np.vstack([ops.convert_to_numpy(self._masks)[1:], latest])
+        drawn = int(ops.convert_to_numpy(self._drawn)) + 1
+        self._masks.assign(masks), self._drawn.assign(drawn)
+        earlier = masks[-drawn:-1] if drawn < self.window else masks[:-1]
+        distances = [np.mean(latest != mask) for mask in earlier]
         if logs is not None and distances:
             logs["mask_distance"] = float(max(distances))
-        if len(self._masks) == self.window and max(distances) < self.threshold:
+        if drawn >= self.window and max(distances) < self.threshold:
             self.settled_epoch = epoch + 1
             self._model.stop_training = True
-
-    def get_state(self) -> dict[str, np.ndarray]:
-        """What a checkpoint must keep so that training can go on."""
-        return {"masks": np.array(self._masks, np.bool_)}
-
-    def set_state(self, state: dict[str, np.ndarray]) -> None:
-        """Takes up what `get_state` gave."""
-        self._masks = list(state["masks"])

@@ -1,14 +1,11 @@
 """Training a ticket: what is removed stays at zero."""
 
-import contextlib
-from collections.abc import Iterator
-
 import keras
+import numpy as np
 from keras import ops
 
-from dlth_tf.callbacks.attachment import StepCallback, constrained
-from dlth_tf.callbacks.replicas import copied_to_replicas
-from dlth_tf.tickets.ticket import Ticket
+from dlth_tf.callbacks.step import StepCallback
+from dlth_tf.tickets.ticket import Ticket, as_ticket
 
 
 class FixedTicket(StepCallback):
@@ -34,12 +31,11 @@ class FixedTicket(StepCallback):
 
     def __init__(self, ticket: Ticket):
         super().__init__()
-        self.ticket = ticket
+        self.ticket = as_ticket(ticket)
 
-    def set_model(self, model: keras.Model) -> None:
-        super().set_model(model)
-        self._masks = [
-            (kernel, copied_to_replicas(model, mask))
+    def build(self, model):
+        self._masked = [
+            (kernel, self.variable(mask, "bool", "mask", like=kernel))
             for _, kernel, mask in self.ticket.pairs(model)
             if not mask.all()
         ]
@@ -47,37 +43,26 @@ class FixedTicket(StepCallback):
     def on_train_begin(self, logs=None):
         self.ticket.apply(self._model)
 
-    @contextlib.contextmanager
-    def attached(self, iterations) -> Iterator[None]:
-        with contextlib.ExitStack() as stack:
-            for kernel, mask in self._masks:
-                projection = KeepZero(kernel, mask, self._model.optimizer)
-                stack.enter_context(constrained(kernel, projection))
-            yield
+    def after_update(self, update):
+        for kernel, mask in self._masked:
+            if kernel in update:
+                update.keep_zero(kernel, mask)
+
+    def on_train_end(self, logs=None):
+        super().on_train_end(logs)
+        check_zeros(self.ticket, self._model, type(self).__name__)
 
 
-class KeepZero:
-    """A constraint that sets what a mask removes to zero, in moving averages too.
+def check_zeros(ticket: Ticket, model: keras.Model, who: str) -> None:
+    """Makes sure that what a ticket removes of a model is zero.
 
-    Args:
-        kernel: the variable that it constrains.
-        mask: True (or 1) where a weight is kept; a tensor, or a variable, which counts as
-            it is at the end of a step.
-        optimizer: the one that updates the kernel.
+    Raises:
+        RuntimeError: it is not, naming the first kernel.
     """
-
-    def __init__(self, kernel, mask, optimizer):
-        self.kernel = kernel
-        self.mask = mask
-        self.optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-
-    def __call__(self, value):
-        if self.optimizer.use_ema:
-            place = self.optimizer._get_variable_index(self.kernel)
-            average = self.optimizer._model_variables_moving_average[place]
-            average.assign(self._masked(average))
-        return self._masked(value)
-
-    def _masked(self, value):
-        mask, value = ops.cast(self.mask, "bool"), ops.convert_to_tensor(value)
-        return ops.where(mask, value, 0.0)
+    for name, kernel, mask in ticket.pairs(model):
+        alive = np.count_nonzero(ops.convert_to_numpy(kernel)[~mask])
+        if alive:
+            raise RuntimeError(
+                f"`{who}` had no effect on kernel '{name}': {alive:,} of its "
+                f"{mask.size - np.count_nonzero(mask):,} removed weights are not zero."
+            )

@@ -1,18 +1,13 @@
 """Random Sparse Network Transformation: the penalty that extrudes, as a callback."""
 
-import contextlib
 import logging
-from collections.abc import Iterator
 
-import keras
 from keras import ops
 
-from dlth_tf.callbacks.attachment import StepCallback, regularized
 from dlth_tf.callbacks.magnitudes import mean_magnitudes
-from dlth_tf.callbacks.penalties import Pull
-from dlth_tf.callbacks.replicas import copied_to_replicas, steps_done
 from dlth_tf.callbacks.schedules import PenaltyGrowth
-from dlth_tf.tickets.ticket import Ticket
+from dlth_tf.callbacks.step import StepCallback
+from dlth_tf.tickets.ticket import Ticket, as_ticket
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +48,8 @@ class RandomSparseTransformation(StepCallback):
     Source: Bai et al., "Dual Lottery Ticket Hypothesis", ICLR 2022, section 3.3.
     """
 
+    is_saved = True
+
     def __init__(
         self,
         ticket: Ticket,
@@ -63,42 +60,36 @@ class RandomSparseTransformation(StepCallback):
         power: int = 1,
         initial_step: int = 0,
     ):
-        super().__init__()
-        self.ticket = ticket
+        super().__init__(initial_step)
+        self.ticket = as_ticket(ticket)
         self.schedule = PenaltyGrowth(growth, every, bound, hold, power)
-        if initial_step < 0:
-            raise ValueError(
-                f"`initial_step` must be 0 or more. Received: {initial_step}"
-            )
-        self.initial_step = initial_step
 
-    def set_model(self, model: keras.Model) -> None:
-        super().set_model(model)
-        self._removed = [
-            (kernel, copied_to_replicas(model, ~mask))
-            for _, kernel, mask in self.ticket.pairs(model)
-            if not mask.all()
-        ]
-        self._first_iteration = steps_done(model.optimizer) - self.initial_step
+    def build(self, model):
         self._steps_at_most = 0
+        trainable = {id(variable) for variable in model.trainable_variables}
+        self._kept = []
+        for name, kernel, mask in self.ticket.pairs(model):
+            if mask.all():
+                continue
+            if id(kernel) not in trainable:
+                raise ValueError(
+                    f"Kernel '{name}' is frozen (`trainable=False`) and can't be "
+                    "transformed. Use a ticket that keeps it whole, or unfreeze it."
+                )
+            self._kept.append((kernel, self.variable(mask, "bool", "mask", like=kernel)))
 
-    @property
-    def step(self) -> int:
-        """Optimizer steps of the transformation done so far."""
-        return steps_done(self.model.optimizer) - self._first_iteration
-
-    @contextlib.contextmanager
-    def attached(self, iterations) -> Iterator[None]:
-        coefficient = self._coefficient(iterations - self._first_iteration)
-        with contextlib.ExitStack() as stack:
-            for kernel, removed in self._removed:
-                pull = Pull(Extrusion(removed, coefficient))
-                stack.enter_context(regularized(kernel, pull))
-            yield
-
-    def _coefficient(self, step):
+    def before_update(self, update):
+        """Adds lambda * (1 - m) * W, the gradient of lambda / 2 * ||(1 - m) * W||^2."""
         values = self.schedule.values
-        return ops.take(values, ops.minimum(step // self.schedule.every, len(values) - 1))
+        place = (update.step + self.initial_step) // self.schedule.every
+        penalty = ops.take(values, ops.minimum(place, len(values) - 1))
+        for kernel, mask in self._kept:
+
+            def extrusion(weights, mask=mask.value):
+                removed = ops.where(mask, ops.zeros((), weights.dtype), weights)
+                return ops.cast(penalty, weights.dtype) * removed
+
+            update.pull(kernel, extrusion)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._steps_at_most = self.step
@@ -132,21 +123,3 @@ class RandomSparseTransformation(StepCallback):
                 self.schedule.bound,
                 self.schedule.growth_steps + 1,
             )
-
-
-class Extrusion:
-    """lambda * (1 - m) * W, the gradient of lambda / 2 * ||(1 - m) * W||^2.
-
-    Args:
-        removed: True where a weight is about to be removed (1 - m); a boolean tensor, or
-            a variable.
-        coefficient: lambda, a scalar tensor.
-    """
-
-    def __init__(self, removed, coefficient):
-        self.removed = removed
-        self.coefficient = coefficient
-
-    def __call__(self, kernel):
-        removed = ops.convert_to_tensor(self.removed)
-        return self.coefficient * ops.where(removed, kernel, 0.0)

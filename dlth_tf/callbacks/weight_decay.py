@@ -1,10 +1,6 @@
 """Coupled weight decay: L2 that goes through the momentum, as in PyTorch's SGD."""
 
-import contextlib
-from collections.abc import Iterator
-
-from dlth_tf.callbacks.attachment import StepCallback, regularized
-from dlth_tf.callbacks.penalties import Pull
+from dlth_tf.callbacks.step import StepCallback
 
 
 class CoupledL2(StepCallback):
@@ -32,11 +28,7 @@ class CoupledL2(StepCallback):
             raise ValueError(f"`l2` must be 0 or more. Received: {l2}")
         self.l2 = l2
 
-    @contextlib.contextmanager
-    def attached(self, iterations) -> Iterator[None]:
-        with contextlib.ExitStack() as stack:
-            if self.l2:
-                for variable in self._model.trainable_variables:
-                    pull = Pull(lambda weights: self.l2 * weights)
-                    stack.enter_context(regularized(variable, pull))
-            yield
+    def before_update(self, update):
+        if self.l2:
+            for variable in update.variables:
+                update.pull(variable, lambda weights: self.l2 * weights)

@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from dlth_tf.callbacks.door import saved_state
 from dlth_tf.network.variables import get_weights, set_weights
 from dlth_tf.storage.files import atomic_write
 
@@ -77,12 +78,10 @@ class Checkpoint:
             model.compute_metrics(None, keras.ops.zeros((1,), "int32"), logits)
         _assign(model.metrics_variables, values)
 
-    def restore_callbacks(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
-        """Gives callbacks their own state back."""
-        for place, callback in enumerate(callbacks):
-            state = self._part(f"callback{place}")
-            if state:
-                callback.set_state(state)
+    def restore_callbacks(self, model: keras.Model) -> None:
+        """Gives the callbacks of a `fit` that has begun what was saved of them."""
+        if self._arrays:
+            _assign(saved_state(model), self._part("callbacks"))
 
     def _part(self, prefix: str) -> dict[str, np.ndarray]:
         return {
@@ -131,18 +130,10 @@ class Checkpoints:
         self._files = [*unused, *(path for _, path in found)]
         return newest
 
-    def save(
-        self,
-        model: keras.Model,
-        progress: Progress,
-        callbacks: Sequence[keras.callbacks.Callback] = (),
-    ) -> None:
-        """Replaces the older state by the present one.
-
-        Callbacks that have a state of their own say so by `get_state` and `set_state`.
-        """
+    def save(self, model: keras.Model, progress: Progress) -> None:
+        """Replaces the older state by the present one, within `fit`."""
         began = time.monotonic()
-        arrays = _arrays(model, progress, callbacks)
+        arrays = _arrays(model, progress)
         oldest, *newer = self._files
         with atomic_write(oldest) as file:
             np.savez(file, **arrays, **{_CHECKSUM: np.array(_checksum(arrays))})
@@ -164,15 +155,14 @@ class DamagedCheckpoint(Exception):
     """A file is not what was written; the message says in what."""
 
 
-def _arrays(model, progress, callbacks) -> dict[str, np.ndarray]:
+def _arrays(model, progress) -> dict[str, np.ndarray]:
     arrays = {f"weights/{name}": value for name, value in get_weights(model).items()}
-    arrays |= _values("optimizer", model.optimizer.variables)
+    optimizer: dict[str, np.ndarray] = {}
+    model.optimizer.save_own_variables(optimizer)
+    arrays |= {f"optimizer/{place}": value for place, value in optimizer.items()}
+    arrays |= _values("callbacks", saved_state(model))
     if progress.step:
         arrays |= _values("metrics", model.metrics_variables)
-    for place, callback in enumerate(callbacks):
-        if hasattr(callback, "get_state"):
-            for name, value in callback.get_state().items():
-                arrays[f"callback{place}/{name}"] = value
     arrays["progress"] = np.array(json.dumps(dataclasses.asdict(progress)))
     return arrays
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import keras
 
-from dlth_tf.callbacks.replicas import steps_done
 from dlth_tf.callbacks.weight_decay import CoupledL2
 from dlth_tf.experiment.callbacks import (
     EpochBar,
@@ -58,16 +57,16 @@ class ResumableFit:
         saved.restore_model(model)
         progress = saved.progress
         self._check_agreement(progress.in_steps(self._per_epoch))
-        own_callbacks = stage.callbacks(bench, progress.in_steps(self._per_epoch))
-        saved.restore_callbacks(own_callbacks)
-        if self._epochs and not progress.finished:
-            bench.reporter.stage(stage.title, progress, self._epochs)
+        own_callbacks = stage.callbacks(bench)
+        if self._epochs:
+            if not progress.finished:
+                bench.reporter.stage(stage.title, progress, self._epochs)
             try:
                 self._fit(model, checkpoints, saved, own_callbacks)
             except EpochMadeWhole:
                 return self.run()
         bench.store.save_weights(self.folder, bench.weights_of(model))
-        taken = steps_done(model.optimizer) - stage.first_step(bench)
+        taken = _steps_done(model) - stage.first_step(bench)
         record = {
             "steps": taken,
             "images": taken * stage.recipe.batch_size,
@@ -95,9 +94,11 @@ class ResumableFit:
         """Trains to the end, or to the end of an epoch that was begun before.
 
         Keras's `fit` can't begin within an epoch: what is left of it is a `fit` of its
-        own.
+        own. A training that is finished is a `fit` of no epochs, for what its callbacks
+        have to tell.
         """
         bench, progress = self.bench, saved.progress
+        last = progress.epoch + 1 if progress.step else self._epochs
         done = progress.in_steps(self._per_epoch)
         callbacks = [
             CoupledL2(self.stage.recipe.l2),
@@ -108,7 +109,6 @@ class ResumableFit:
             SaveCheckpoint(
                 checkpoints,
                 saved,
-                own_callbacks,
                 per_epoch=self._per_epoch,
                 epochs=self._epochs,
                 interval=bench.checkpoint_every,
@@ -122,7 +122,7 @@ class ResumableFit:
             model.fit(
                 self._batches(done),
                 initial_epoch=progress.epoch,
-                epochs=progress.epoch + 1 if progress.step else self._epochs,
+                epochs=progress.epoch if progress.finished else last,
                 steps_per_epoch=self._per_epoch - progress.step,
                 shuffle=False,
                 verbose=0,
@@ -167,6 +167,11 @@ class ResumableFit:
             first_step=self.stage.first_step(self.bench) + done,
             strategy=self.bench.hardware.strategy,
         )
+
+
+def _steps_done(model: keras.Model) -> int:
+    """Optimizer steps done, also where the counter is one variable per replica."""
+    return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """Keeping a training's state, at the end of every epoch and within it."""
 
 import time
-from collections.abc import Sequence
 
 import keras
 
@@ -24,7 +23,6 @@ class SaveCheckpoint(keras.callbacks.Callback):
     Args:
         checkpoints: where it is kept.
         saved: where this `fit` begins; its progress is kept up to date.
-        own_callbacks: those whose state is kept too.
         per_epoch: steps of an epoch; this `fit` may begin within one.
         epochs: of the whole training.
         interval: from one state kept within an epoch to the next.
@@ -41,7 +39,6 @@ class SaveCheckpoint(keras.callbacks.Callback):
         self,
         checkpoints: Checkpoints,
         saved: Checkpoint,
-        own_callbacks: Sequence[keras.callbacks.Callback],
         *,
         per_epoch: int,
         epochs: int,
@@ -53,7 +50,6 @@ class SaveCheckpoint(keras.callbacks.Callback):
         self._checkpoints = checkpoints
         self._saved = saved
         self._progress = saved.progress
-        self._own_callbacks = own_callbacks
         self._per_epoch = per_epoch
         self._epochs = epochs
         self._interval = interval
@@ -64,6 +60,7 @@ class SaveCheckpoint(keras.callbacks.Callback):
         self._since = time.monotonic()
         self._steps = 0
         self._within_epoch = self._progress.step > 0
+        self._saved.restore_callbacks(self.model)
 
     def on_epoch_begin(self, epoch, logs=None):
         if self._within_epoch:
@@ -102,5 +99,5 @@ class SaveCheckpoint(keras.callbacks.Callback):
     def _save(self) -> None:
         self._progress.seconds += time.monotonic() - self._since
         average_statistics(self.model)
-        self._checkpoints.save(self.model, self._progress, self._own_callbacks)
+        self._checkpoints.save(self.model, self._progress)
         self._since, self._steps = time.monotonic(), 0

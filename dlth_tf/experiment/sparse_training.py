@@ -72,14 +72,6 @@ class SparseTraining(FitStage):
         return self
 
     def check(self, bench):
-        import keras
-
-        backend = keras.backend.backend()
-        if backend != "tensorflow":
-            raise ValueError(
-                "The methods set, rigl and gradual need Keras on TensorFlow "
-                f"(KERAS_BACKEND=tensorflow). The backend is {backend}."
-            )
         if self._placement.unit != "weight":
             raise ValueError(
                 "The methods set, rigl and gradual move single weights. Received: "
@@ -103,7 +95,7 @@ class SetTraining(SparseTraining):
     def title(self):
         return f"train by SET from {self.ticket.title}"
 
-    def callbacks(self, bench, done):
+    def callbacks(self, bench):
         from dlth_tf.callbacks.dynamic import SparseEvolutionaryTraining
 
         return [
@@ -132,7 +124,7 @@ class RigLTraining(SparseTraining):
         super().check(bench)
         self.changes.last_step(self.steps(bench))
 
-    def callbacks(self, bench, done):
+    def callbacks(self, bench):
         from dlth_tf.callbacks.dynamic import RigL
 
         return [
@@ -166,11 +158,19 @@ class GradualPruning(SparseTraining):
         return f"train and prune gradually to {self.sparsity:.3g}, seed {self.seed}"
 
     def check(self, bench):
+        import keras
+
         super().check(bench)
+        backend = keras.backend.backend()
+        if backend != "tensorflow":
+            raise ValueError(
+                "The method gradual needs Keras on TensorFlow "
+                f"(KERAS_BACKEND=tensorflow). The backend is {backend}."
+            )
         self.changes.last_step(self.steps(bench))
         bench.sparsity_by_kernel(bench.blueprint, self.sparsity, self.placement)
 
-    def callbacks(self, bench, done):
+    def callbacks(self, bench):
         from dlth_tf.tfmot import MagnitudePruning
         from dlth_tf.tfmot.engine import gradual_schedule
 

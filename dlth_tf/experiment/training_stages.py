@@ -55,10 +55,8 @@ class FitStage(WeightsStage):
     recipe: Recipe | TransformationRecipe
     seed: int
 
-    def callbacks(
-        self, bench: "Workbench", done: int
-    ) -> list["keras.callbacks.Callback"]:
-        """What distinguishes this training, `done` steps of which were taken before."""
+    def callbacks(self, bench: "Workbench") -> list["keras.callbacks.Callback"]:
+        """What distinguishes this training."""
         return []
 
     def conclude(
@@ -157,7 +155,7 @@ class Training(FitStage):
     def optimizer(self, steps_per_epoch):
         return self._stretched_recipe(steps_per_epoch).optimizer(steps_per_epoch)
 
-    def callbacks(self, bench, done):
+    def callbacks(self, bench):
         from dlth_tf.callbacks.fixed_ticket import FixedTicket
 
         masked = self.ticket and not self.shrunk
@@ -193,7 +191,7 @@ class EarlyBirdTraining(FitStage):
     def title(self):
         return f"train until ticket {self.sparsity:.3g} has settled, seed {self.seed}"
 
-    def callbacks(self, bench, done):
+    def callbacks(self, bench):
         from dlth_tf.callbacks.early_bird import EarlyBird
 
         model = bench.network_with(self.weights)
@@ -224,9 +222,9 @@ class Transformation(FitStage):
     def steps(self, bench):
         return self.recipe.growth.steps
 
-    def callbacks(self, bench, done):
+    def callbacks(self, bench):
         from dlth_tf.callbacks.transformation import RandomSparseTransformation
 
         growth = dataclasses.asdict(self.recipe.growth)
         ticket = bench.ticket(self.ticket)
-        return [RandomSparseTransformation(ticket, **growth, initial_step=done)]
+        return [RandomSparseTransformation(ticket, **growth)]

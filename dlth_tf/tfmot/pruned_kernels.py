@@ -1,19 +1,16 @@
 """Kernels under a pruning schedule, within a training step on TensorFlow."""
 
-import contextlib
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from dlth_tf.callbacks.attachment import constrained
-from dlth_tf.callbacks.fixed_ticket import KeepZero
+from dlth_tf.callbacks.update import Update
 from dlth_tf.tfmot.engine import pruning_engine
 
-_ATTEMPT = "attempt/"
 _log = logging.getLogger(__name__)
 
 
@@ -24,17 +21,27 @@ class PrunedKernels:
     step, after a mask update has seen them. Here they are zero at once. What the
     optimizer tried to make of them (`_attempts`) is kept if a mask update comes next,
     and put back for as long as that takes.
+
+    Args:
+        schedule: when to update the masks, and to which sparsity.
+        kernels: those that follow it, by name.
+        variable: makes a variable of the step from its value, type and name.
     """
 
-    def __init__(self, schedule, kernels: Mapping[str, keras.Variable]):
+    def __init__(
+        self, schedule, kernels: Mapping[str, keras.Variable], variable: Callable
+    ):
         self.schedule = schedule
         self._kernels = kernels
-        values = [kernel.value for kernel in kernels.values()]
-        self._masks = [_variable(tf.ones_like(value)) for value in values]
-        self._attempts = [_variable(tf.zeros_like(value)) for value in values]
-        thresholds = [_variable(tf.zeros([], value.dtype)) for value in values]
-        self._updated_at = _variable(tf.constant(0, tf.int64))
-        self._variables = list(zip(values, self._masks, thresholds, strict=True))
+        self._masks, self._attempts, self._variables = [], [], []
+        for kernel in kernels.values():
+            shape, dtype = tuple(kernel.shape), kernel.dtype
+            mask = variable(np.ones(shape), dtype, "mask")
+            threshold = variable(np.zeros(()), dtype, "threshold")
+            self._masks.append(mask)
+            self._attempts.append(variable(np.zeros(shape), dtype, "attempt"))
+            self._variables.append((kernel.value, mask.value, threshold.value))
+        self._updated_at = variable(0, "int64", "updated_at")
 
     def update_if_due(self, step) -> None:
         """At the beginning of a step: a mask update, if it is due.
@@ -48,23 +55,26 @@ class PrunedKernels:
         due = tf.logical_and(self.schedule(step)[0], self._updated_at < step)
         tf.cond(due, lambda: self._update_masks(step), tf.no_op)
 
-    @contextlib.contextmanager
-    def attached(self, step, optimizer) -> Iterator[None]:
-        """Within a step: zeros at its end.
+    def remove(self, update: Update, step) -> None:
+        """At the end of a step: removed weights are zero.
 
         Args:
+            update: what the optimizer did.
             step: the step's number, counted from 1, an int64 tensor.
-            optimizer: the one that makes the step.
         """
         due_next = self.schedule(step + 1)[0]
-        with contextlib.ExitStack() as stack:
-            for kernel, mask, attempt in zip(
-                self._kernels.values(), self._masks, self._attempts, strict=True
-            ):
-                keep_zero = KeepZero(kernel, mask, optimizer)
-                removal = _Removal(keep_zero, attempt, due_next)
-                stack.enter_context(constrained(kernel, removal))
-            yield
+        for kernel, mask, attempt in zip(
+            self._kernels.values(), self._masks, self._attempts, strict=True
+        ):
+            if kernel in update:
+                value, kept = tf.convert_to_tensor(kernel.value), tf.cast(mask, tf.bool)
+
+                def keep(attempt=attempt, value=value, kept=kept):
+                    attempt.assign(tf.where(kept, tf.zeros_like(value), value))
+                    return tf.no_op()
+
+                tf.cond(due_next, keep, tf.no_op)
+                update.keep_zero(kernel, mask)
 
     def _update_masks(self, step):
         for kernel, attempt in zip(self._kernels.values(), self._attempts, strict=True):
@@ -83,37 +93,14 @@ class PrunedKernels:
 
     def forget_attempts(self) -> None:
         for attempt in self._attempts:
-            attempt.assign(tf.zeros_like(attempt))
+            attempt.assign(np.zeros(attempt.shape))
 
     def remove_zeros(self) -> None:
         for kernel, mask in zip(self._kernels.values(), self._masks, strict=True):
-            mask.assign(tf.cast(kernel.value != 0, mask.dtype))
-
-    @property
-    def updated_at(self) -> int:
-        """The step before which masks were updated last."""
-        return int(self._updated_at.numpy())
-
-    def restore(self, masks: Mapping[str, np.ndarray], updated_at: int) -> None:
-        """Takes up the masks that a training had reached."""
-        for name, mask in zip(self._kernels, self._masks, strict=True):
-            mask.assign(masks[name].astype(mask.dtype.as_numpy_dtype))
-        self._updated_at.assign(updated_at)
-
-    def attempts(self) -> dict[str, np.ndarray]:
-        """What a step tried to make of removed weights, if a mask update may see it."""
-        tried = zip(self._kernels, self._attempts, strict=True)
-        values = {f"{_ATTEMPT}{name}": attempt.numpy() for name, attempt in tried}
-        return {name: value for name, value in values.items() if value.any()}
-
-    def restore_attempts(self, attempts: Mapping[str, np.ndarray]) -> None:
-        """Takes up what `attempts` gave, among other things."""
-        for name, attempt in zip(self._kernels, self._attempts, strict=True):
-            if f"{_ATTEMPT}{name}" in attempts:
-                attempt.assign(attempts[f"{_ATTEMPT}{name}"])
+            mask.assign(keras.ops.convert_to_numpy(kernel) != 0)
 
     def kept(self) -> dict[str, np.ndarray]:
-        masks = [mask.numpy().astype(np.bool_) for mask in self._masks]
+        masks = [keras.ops.convert_to_numpy(mask) != 0 for mask in self._masks]
         return dict(zip(self._kernels, masks, strict=True))
 
     def warn_if_unfinished(self, reached: Mapping[str, float], step: int) -> None:
@@ -133,27 +120,3 @@ class PrunedKernels:
                     final,
                 )
                 return
-
-
-class _Removal:
-    """Sets removed weights to zero; keeps what they would be for a mask update."""
-
-    def __init__(self, keep_zero, attempt, keep_attempt):
-        self.keep_zero = keep_zero
-        self.attempt = attempt
-        self.keep_attempt = keep_attempt
-
-    def __call__(self, kernel):
-        value = tf.convert_to_tensor(kernel)
-
-        def keep():
-            kept = tf.cast(self.keep_zero.mask, tf.bool)
-            self.attempt.assign(tf.where(kept, tf.zeros_like(value), value))
-            return tf.no_op()
-
-        tf.cond(self.keep_attempt, keep, tf.no_op)
-        return self.keep_zero(value)
-
-
-def _variable(value):
-    return tf.Variable(value, trainable=False)

@@ -1,17 +1,15 @@
 """Gradual and one-shot magnitude pruning during `fit`, as a callback."""
 
-import contextlib
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 from keras import ops
 
-from dlth_tf.callbacks.attachment import StepCallback
-from dlth_tf.callbacks.callback_state import progress_state, ticket_in
-from dlth_tf.callbacks.replicas import steps_done, strategy_scope
+from dlth_tf.callbacks.fixed_ticket import check_zeros
+from dlth_tf.callbacks.step import StepCallback
 from dlth_tf.network.kernels import maskable_kernels
 from dlth_tf.tfmot.engine import as_schedule
 from dlth_tf.tickets.sparsity import matching
@@ -56,8 +54,7 @@ class MagnitudePruning(StepCallback):
             none matches stay dense.
         initial_step: optimizer steps of this pruning that were done before, when it goes
             on from a saved model. What is zero then is taken to be removed. (After
-            `keras.callbacks.BackupAndRestore` it goes on by itself, as the optimizer
-            knows the step.)
+            `keras.callbacks.BackupAndRestore` it goes on by itself.)
 
     Raises:
         ImportError: TFMOT or `tf_keras` is not installed.
@@ -78,21 +75,18 @@ class MagnitudePruning(StepCallback):
     pruning, section 3; there a removed weight is not updated until its mask changes).
     """
 
+    is_saved = True
+    needs_fit = True
+
     def __init__(
         self,
         schedule: "Schedule | Mapping[str, Schedule]",
         initial_step: int = 0,
     ):
-        super().__init__()
         by_pattern = schedule if isinstance(schedule, Mapping) else {"*": schedule}
         self.schedules = {p: as_schedule(s, p) for p, s in by_pattern.items()}
-        if initial_step < 0:
-            raise ValueError(
-                f"`initial_step` must be 0 or more. Received: {initial_step}"
-            )
-        self.initial_step = initial_step
+        super().__init__(initial_step)
         self._groups: list[PrunedKernels] | None = None
-        self._restored: dict[str, np.ndarray] | None = None
 
     @property
     def ticket(self) -> Ticket:
@@ -101,8 +95,6 @@ class MagnitudePruning(StepCallback):
         Raises:
             ValueError: `fit` was not called yet.
         """
-        if self._restored is not None:
-            return ticket_in(self._restored)
         if self._groups is None:
             raise ValueError(
                 "`MagnitudePruning.ticket` is there once `fit` has begun. Give the "
@@ -113,56 +105,36 @@ class MagnitudePruning(StepCallback):
             masks |= group.kept()
         return Ticket(masks)
 
-    @property
-    def step(self) -> int:
-        """Optimizer steps of the pruning done so far."""
-        return steps_done(self._model.optimizer) - self._first_iteration
-
-    def set_model(self, model: keras.Model) -> None:
+    def build(self, model):
         from dlth_tf.tfmot.pruned_kernels import PrunedKernels
 
         kernels = maskable_kernels(model)
         followers = _kernels_by_schedule(kernels, self.schedules)
-        super().set_model(model)
-        self._first_iteration = steps_done(model.optimizer) - self.initial_step
         self._shapes = {name: tuple(kernel.shape) for name, kernel in kernels.items()}
-        with strategy_scope(model):
-            self._groups = [
-                PrunedKernels(schedule, followed) for schedule, followed in followers
-            ]
-        self._take_up()
+        variable = functools.partial(self.variable, saved=True)
+        self._groups = [PrunedKernels(*follower, variable) for follower in followers]
 
-    def _take_up(self) -> None:
-        self._guess_masks = self._restored is None
-        if self._restored is not None:
-            masks = self.ticket.masks
-            for group, at in zip(self._groups, self._restored["updated_at"], strict=True):
-                group.restore(masks, int(at))
-                group.restore_attempts(self._restored)
-            self._restored = None
-
-    def on_epoch_begin(self, epoch, logs=None):
-        # Not in on_train_begin, where BackupAndRestore may have its turn after us.
-        if self._guess_masks and self.step > 0:
+    def begin(self):
+        if self.initial_step and self.step == self.initial_step:
             for group in self._groups:
                 group.remove_zeros()
-        self._guess_masks = False
 
-    def prepare(self, iterations) -> None:
-        for group in self._groups:
-            group.update_if_due(self._number(iterations))
-
-    @contextlib.contextmanager
-    def attached(self, iterations) -> Iterator[None]:
-        step = self._number(iterations)
-        with contextlib.ExitStack() as stack:
+    def around_train_step(self, train_step):
+        # The images of a step must meet the masks that TFMOT updates before it.
+        def with_masks_updated(data):
             for group in self._groups:
-                stack.enter_context(group.attached(step, self._model.optimizer))
-            yield
+                group.update_if_due(self._number(self._door.updates))
+            return train_step(data)
 
-    def _number(self, iterations):
+        return with_masks_updated
+
+    def after_update(self, update):
+        for group in self._groups:
+            group.remove(update, self._number(update.step))
+
+    def _number(self, steps_before):
         """What TFMOT calls the step after so many, counted from 1."""
-        return ops.cast(iterations - self._first_iteration + 1, "int64")
+        return ops.cast(steps_before + self.initial_step + 1, "int64")
 
     def on_epoch_end(self, epoch, logs=None):
         for group in self._groups:
@@ -170,24 +142,12 @@ class MagnitudePruning(StepCallback):
         if logs is not None:
             logs["sparsity"] = self.ticket.sparsity
 
-    def get_state(self) -> dict[str, np.ndarray]:
-        """What a checkpoint must keep so that pruning can go on."""
-        state = progress_state(self.ticket, self.step)
-        state["updated_at"] = np.array([group.updated_at for group in self._groups])
-        for group in self._groups:
-            state |= group.attempts()
-        return state
-
-    def set_state(self, state: dict[str, np.ndarray]) -> None:
-        """Takes up what `get_state` gave; before `fit`."""
-        self.initial_step = int(state["step"])
-        self._restored = state
-
     def on_train_end(self, logs=None):
         super().on_train_end(logs)
-        reached = self.ticket.sparsity_per_kernel()
+        ticket = self.ticket
+        check_zeros(ticket, self._model, type(self).__name__)
         for group in self._groups:
-            group.warn_if_unfinished(reached, self.step)
+            group.warn_if_unfinished(ticket.sparsity_per_kernel(), self.step)
 
 
 def _kernels_by_schedule(kernels, schedules) -> list[tuple[object, dict]]:

@@ -123,6 +123,20 @@ class Ticket:
         return cls(load_masks(path, max_weights))
 
 
+def as_ticket(ticket: Ticket) -> Ticket:
+    """The ticket, if it is one.
+
+    Raises:
+        TypeError: it is something else, such as the path of a ticket's file.
+    """
+    if not isinstance(ticket, Ticket):
+        raise TypeError(
+            "`ticket` must be a `dlth_tf.Ticket`; `Ticket.load(path)` reads one from a "
+            f"file. Received: {ticket!r}"
+        )
+    return ticket
+
+
 def random_ticket(
     model: keras.Model,
     sparsity: Sparsity,

@@ -1,9 +1,5 @@
 """SET and RigL: which tickets and arguments they take, and what they say to others."""
 
-import os
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -71,22 +67,3 @@ def test_a_ticket_that_keeps_everything():
     fit(model, training)
     assert training.ticket.sparsity == 0.0
     assert training.step == 2 * STEPS
-
-
-def in_another_process(code, **environment):
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
-def test_another_backend_is_refused():
-    code = "import dlth_tf as dlth; dlth.RigL(dlth.Ticket({}), until=10)"
-    result = in_another_process(code, KERAS_BACKEND="jax")
-    assert result.stderr.strip().splitlines()[-1] == (
-        "RuntimeError: `RigL` needs Keras on TensorFlow (KERAS_BACKEND=tensorflow). "
-        "The backend is jax."
-    )

@@ -1,7 +1,6 @@
 """SET and RigL from one `fit` to the next: checkpoints, interruptions, later fits."""
 
 import keras
-import numpy as np
 import pytest
 
 import dlth_tf as dlth
@@ -14,41 +13,6 @@ from tests.library.dynamic_training import (
     fit,
     ticket_for,
 )
-
-
-def state_of(model):
-    return [
-        keras.ops.convert_to_numpy(variable).copy()
-        for variable in [*model.variables, *model.optimizer.variables]
-    ]
-
-
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_going_on_from_a_checkpoint_gives_the_same_bits(algorithm):
-    undisturbed = compiled()
-    ticket = ticket_for(undisturbed)
-    expected = ALGORITHMS[algorithm](ticket)
-    fit(undisturbed, expected, epochs=3)
-
-    first = compiled()
-    training = ALGORITHMS[algorithm](ticket)
-    fit(first, training, epochs=1)
-    saved, callback_state = state_of(first), training.get_state()
-
-    resumed = compiled()
-    resumed.optimizer.build(resumed.trainable_variables)
-    for variable, value in zip(
-        [*resumed.variables, *resumed.optimizer.variables], saved, strict=True
-    ):
-        variable.assign(value)
-    training = ALGORITHMS[algorithm](ticket)
-    training.set_state(callback_state)
-    assert training.step == STEPS
-    fit(resumed, training, epochs=3, initial_epoch=1)
-    assert_same_masks(training.ticket, expected.ticket)
-    assert training.step == 3 * STEPS
-    for found, wanted in zip(state_of(resumed), state_of(undisturbed), strict=True):
-        np.testing.assert_array_equal(found, wanted)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -108,17 +72,18 @@ def test_after_until_the_mask_stays(algorithm):
     assert [place + 1 for place, change in enumerate(moved) if change] == changes
 
 
-def test_weights_restored_without_their_mask_are_refused(tmp_path):
-    class Fails(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            if epoch == 1:
-                raise KeyboardInterrupt
+class Fails(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
 
+
+def test_weights_restored_without_their_mask_are_refused(tmp_path):
     model = compiled()
     ticket = ticket_for(model)
     backup = keras.callbacks.BackupAndRestore(str(tmp_path))
     with pytest.raises(KeyboardInterrupt):
-        fit(model, ALGORITHMS["rigl"](ticket), backup, Fails())
+        fit(model, backup, Fails())
     backup = keras.callbacks.BackupAndRestore(str(tmp_path))
-    with pytest.raises(ValueError, match=r"`RigL` can't go on .* `initial_step`"):
+    with pytest.raises(ValueError, match="The file holds no state of RigL"):
         fit(compiled(), ALGORITHMS["rigl"](ticket), backup)

@@ -1,5 +1,7 @@
 """MagnitudePruning from a checkpoint: the same bits as without an interruption."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -38,9 +40,9 @@ def pruning():
     return dlth.MagnitudePruning({"first": schedule, "head": head})
 
 
-def fit(model, callback, **options):
+def fit(model, callbacks, data=(X, Y), **options):
     model.fit(
-        X, Y, batch_size=16, shuffle=False, verbose=0, callbacks=[callback], **options
+        *data, batch_size=16, shuffle=False, verbose=0, callbacks=callbacks, **options
     )
 
 
@@ -49,21 +51,35 @@ def values(model):
     return [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
 
 
-def test_going_on_gives_the_same_bits():
+class Killed(keras.callbacks.Callback):
+    """Kills a training after a number of steps, whose state it keeps in a file."""
+
+    def __init__(self, steps, path):
+        super().__init__()
+        self.steps, self.path = steps, path
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps -= 1
+        if not self.steps:
+            self.model.save(self.path)
+            raise KeyboardInterrupt
+
+
+def restoring(model, path):
+    return keras.callbacks.LambdaCallback(
+        on_train_begin=lambda _: model.load_weights(path)
+    )
+
+
+def test_going_on_gives_the_same_bits(tmp_path):
     undisturbed, expected = compiled(), pruning()
-    fit(undisturbed, expected, epochs=3)
-
-    first, training = compiled(), pruning()
-    fit(first, training, epochs=1)
-    saved, state, reached = values(first), training.get_state(), training.ticket
-
-    resumed, training = compiled(), pruning()
-    for place, variable in enumerate([*resumed.variables, *resumed.optimizer.variables]):
-        variable.assign(saved[place])
-    training.set_state(state)
-    for name, mask in reached.masks.items():
-        np.testing.assert_array_equal(training.ticket.masks[name], mask)
-    fit(resumed, training, epochs=3, initial_epoch=1)
+    fit(undisturbed, [expected], epochs=3)
+    for fails in (True, False):
+        backup = keras.callbacks.BackupAndRestore(str(tmp_path))
+        resumed, training = compiled(), pruning()
+        with pytest.raises(KeyboardInterrupt) if fails else contextlib.nullcontext():
+            killed = [Killed(STEPS + 2, tmp_path / "model.keras")] if fails else []
+            fit(resumed, [training, backup, *killed], epochs=3)
 
     assert training.step == 3 * STEPS
     for name, mask in expected.ticket.masks.items():
@@ -82,35 +98,25 @@ def small():
 
 
 @pytest.mark.parametrize("step", [2, 3, 4])
-def test_going_on_within_an_epoch_gives_the_same_bits(step):
+def test_going_on_within_an_epoch_gives_the_same_bits(step, tmp_path):
     """Masks change before steps 3 and 5: they see what steps 2 and 4 have tried."""
     half = tfmot.sparsity.keras.ConstantSparsity(0.5, 1, frequency=2)
     undisturbed, expected = small(), dlth.MagnitudePruning(half)
-    kept = {}
-
-    class Keep(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            if batch + 1 == step:
-                kept["values"], kept["state"] = values(self.model), expected.get_state()
-
-    options = {"batch_size": 16, "shuffle": False, "verbose": 0}
-    undisturbed.fit(X, Y, callbacks=[expected, Keep()], **options)
+    fit(undisturbed, [expected])
+    path = tmp_path / "model.keras"
+    with pytest.raises(KeyboardInterrupt):
+        fit(small(), [dlth.MagnitudePruning(half), Killed(step, path)])
     resumed, training = small(), dlth.MagnitudePruning(half)
-    for place, variable in enumerate([*resumed.variables, *resumed.optimizer.variables]):
-        variable.assign(kept["values"][place])
-    training.set_state(kept["state"])
     rest = slice(16 * step, None)
-    resumed.fit(X[rest], Y[rest], callbacks=[training], **options)
+    fit(resumed, [training, restoring(resumed, path)], data=(X[rest], Y[rest]))
     for found, wanted in zip(values(resumed), values(undisturbed), strict=True):
         np.testing.assert_array_equal(found, wanted)
 
 
-def test_what_is_zero_and_kept_stays_kept():
-    first, training = compiled(), pruning()
-    fit(first, training, epochs=1, steps_per_epoch=2)
-    assert training.ticket.masks["first"].all()
-    state = training.get_state()
-    training = pruning()
-    training.set_state(state)
-    fit(first, training, epochs=1, steps_per_epoch=2)
+def test_what_is_zero_and_kept_stays_kept(tmp_path):
+    path = tmp_path / "model.keras"
+    with pytest.raises(KeyboardInterrupt):
+        fit(compiled(), [pruning(), Killed(2, path)])
+    resumed, training = compiled(), pruning()
+    fit(resumed, [training, restoring(resumed, path)], steps_per_epoch=2)
     assert training.ticket.masks["first"].all()

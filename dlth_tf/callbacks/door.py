@@ -1,0 +1,260 @@
+"""The one place where callbacks enter a training step: `optimizer.apply`.
+
+Every trainer of Keras, every `train_step` of one's own, loss scaling, accumulation of
+gradients and averages of weights go through it, on every backend. It is replaced only
+while a step runs or is traced: nothing needs to be put back that could be forgotten,
+wherever `fit` may raise.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+from keras import ops
+
+from dlth_tf.callbacks import keras_optimizer
+from dlth_tf.callbacks.keras_optimizer import CarriedVariables
+from dlth_tf.callbacks.update import Update
+
+if TYPE_CHECKING:
+    from dlth_tf.callbacks.step import StepCallback
+
+_STATE = "sparse_training"
+"""What the callbacks' variables are called, in a saved file, beside the optimizer's."""
+
+
+class Door:
+    """Where the callbacks of one training meet the steps of its optimizer.
+
+    In a `fit` it stands in for `model.train_function` from the beginning of a batch to
+    its step. That step is compiled anew, so that it is traced while the door is open; the
+    model's own compiled step is used again afterwards.
+
+    Args:
+        model: the model that is trained.
+        who: the callback that wants to enter, to be named in errors.
+
+    Attributes:
+        updates: optimizer steps that came through this door.
+
+    Raises:
+        TypeError: the model has no optimizer of Keras.
+    """
+
+    def __init__(self, model: keras.Model, who: str):
+        if not isinstance(getattr(model, "optimizer", None), keras.optimizers.Optimizer):
+            raise TypeError(
+                f"`{who}` takes part in the steps of a Keras optimizer: call "
+                "`model.compile(optimizer=...)` first. Received: optimizer="
+                f"{getattr(model, 'optimizer', None)!r}"
+            )
+        self._model = model
+        self._optimizer = keras_optimizer.innermost(model.optimizer)
+        self._callbacks: list[StepCallback] = []
+        self._step: Callable | None = None
+        self._batches = 0
+        self._before: tuple[int, int] | None = None
+        self._carried: CarriedVariables | None = None
+        self.updates = self.variable(0, "int", "updates")
+
+    @classmethod
+    def of_this_fit(cls, model: keras.Model, who: str) -> "Door":
+        """The door of the `fit` that is beginning, which all of its callbacks share.
+
+        Raises:
+            TypeError: also if no `fit` is beginning.
+        """
+        history = getattr(model, "history", None)
+        if history is None:
+            raise TypeError(
+                f"`{who}` is a callback for `model.fit`. In a loop of your own use "
+                "`with dlth_tf.attach(model, [callback]):`."
+            )
+        # Keras gives a model a new history at the beginning of every `fit`.
+        if "door" not in vars(history):
+            vars(history)["door"] = cls(model, who)
+        return vars(history)["door"]
+
+    def variable(self, value, dtype: str, name: str, like=None) -> keras.Variable:
+        """A variable that steps may read and change: one copy on each replica.
+
+        Args:
+            value: what it holds at first.
+            dtype: its type.
+            name: its name.
+            like: a weight of the same shape, like which it is to be sharded.
+        """
+        on_tensorflow = keras.backend.backend() == "tensorflow"
+        scope = self._model.distribute_strategy.scope if on_tensorflow else None
+        with scope() if scope else contextlib.nullcontext():
+            return keras.Variable(
+                np.asarray(value),
+                dtype=dtype,
+                trainable=False,
+                layout=getattr(like, "_layout", None),
+                name=name,
+            )
+
+    def admit(self, callback: "StepCallback") -> None:
+        """Lets a callback take part; what is saved of it is saved with the optimizer."""
+        self._callbacks.append(callback)
+        saved = [c for c in self._callbacks if c.is_saved]
+        if saved:
+            vars(self._optimizer)[_STATE] = _SavedState(self.updates, saved)
+
+    def stand_before_step(self) -> None:
+        """Takes the place of the model's compiled step, for one batch."""
+        if self._step is None:
+            self._begin()
+            self._step = self._make_step()
+        model = vars(self._model)
+        if model["train_function"] is not self:
+            self._own_step = model["train_function"]
+            model["train_function"] = self
+            model["make_train_function"] = self._make_own_step
+
+    def __call__(self, *args):
+        self._step_aside()
+        self._batches += 1
+        with self._open():
+            return self._step(*args)
+
+    @contextlib.contextmanager
+    def wide_open(self) -> Iterator[None]:
+        """Lets the callbacks take part in every step within a block, whoever makes it."""
+        self._begin()
+        own, self._model.train_function = self._model.train_function, None
+        self._batches = 1
+        try:
+            with self._open():
+                yield
+        finally:
+            self._model.train_function = own
+            self.close()
+
+    def check(self, who: str) -> None:
+        """Makes sure that the callbacks had a part in every step of this training.
+
+        Raises:
+            RuntimeError: they had not.
+        """
+        if self._before is None:
+            return
+        taken, counted = np.subtract(self._counts(), self._before)
+        expected = self._batches >= (self._optimizer.gradient_accumulation_steps or 1)
+        may_overflow = self._model.optimizer is not self._optimizer
+        if taken != counted or (expected and not taken and not may_overflow):
+            raise RuntimeError(
+                f"`{who}` had a part in {counted} of {taken} optimizer steps. Weights "
+                "must be updated by `model.optimizer.apply` (or `apply_gradients`), in a "
+                "step that is compiled within this training."
+            )
+
+    def close(self) -> None:
+        """Leaves the model and its optimizer as they were."""
+        self._step_aside()
+        vars(self._optimizer).pop(_STATE, None)
+        if self._carried is not None:
+            self._carried.leave()
+
+    def _begin(self) -> None:
+        if self._model.built and not self._model.optimizer.built:
+            self._model.optimizer.build(self._model.trainable_variables)
+        if keras.backend.backend() == "jax":
+            variables = [self.updates, *(v for c in self._callbacks for v in c.variables)]
+            self._carried = CarriedVariables(self._model.optimizer, variables)
+        for callback in self._callbacks:
+            callback.begin()
+        self._before = self._counts()
+
+    def _counts(self) -> tuple[int, int]:
+        counters = self._optimizer.iterations, self.updates
+        return tuple(int(ops.convert_to_numpy(counter)) for counter in counters)
+
+    def _make_step(self) -> Callable:
+        """The model's compiled step, made anew to be traced by this training alone."""
+        model = self._model
+        own, train_step = model.train_function, model.train_step
+        for callback in self._callbacks:
+            train_step = callback.around_train_step(train_step)
+        try:
+            with _attribute(model, "train_step", train_step):
+                model.make_train_function(force=True)
+            return model.train_function
+        finally:
+            model.train_function = own
+
+    def _make_own_step(self, force=False):
+        """Another training begins: `fit` raised while the door stood before its step."""
+        self.close()
+        return self._model.make_train_function(force)
+
+    def _step_aside(self) -> None:
+        model = vars(self._model)
+        if model["train_function"] is self:
+            model["train_function"] = self._own_step
+            del model["make_train_function"]
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[None]:
+        self._own_apply = self._optimizer.apply
+        with _attribute(self._optimizer, "apply", self._apply):
+            yield
+
+    def _apply(self, grads, trainable_variables=None) -> None:
+        """What takes the place of `optimizer.apply`."""
+        if trainable_variables is None:
+            trainable_variables = keras_optimizer.trained_variables(self._optimizer)
+        update = Update(self._optimizer, grads, trainable_variables, self.updates.value)
+
+        def optimize(gradients):
+            self._own_apply(gradients, update.variables)
+
+        for callback in self._callbacks:
+            callback.before_update(update)
+            optimize = callback.around_update(update, optimize)
+        optimize(update.gradients)
+        for callback in self._callbacks:
+            callback.after_update(update)
+        self.updates.assign_add(ops.cast(update.completes_step, self.updates.dtype))
+
+
+class _SavedState(keras.layers.Layer):
+    """What Keras's savers find beside an optimizer's own variables."""
+
+    def __init__(self, updates: keras.Variable, callbacks: "list[StepCallback]"):
+        super().__init__(trainable=False)
+        self._owners = ", ".join(type(callback).__name__ for callback in callbacks)
+        self.held = [updates, *(v for c in callbacks for v in c.saved_variables)]
+
+    def load_own_variables(self, store) -> None:
+        if len(store.keys()) != len(self.held):
+            raise ValueError(
+                f"The file holds no state of {self._owners}: it was not saved during a "
+                "training with the same callbacks. Load the model yourself before `fit`, "
+                "and give the callback the step, and the ticket, that it had reached."
+            )
+        super().load_own_variables(store)
+
+
+def saved_state(model: keras.Model) -> list[keras.Variable]:
+    """The variables of callbacks that are saved with a model's optimizer, in `fit`."""
+    state = vars(keras_optimizer.innermost(model.optimizer)).get(_STATE)
+    return list(state.held) if state else []
+
+
+@contextlib.contextmanager
+def _attribute(owner, name: str, value) -> Iterator[None]:
+    """Gives an object an attribute of its own for a while."""
+    own = vars(owner)
+    had, before = name in own, own.get(name)
+    own[name] = value
+    try:
+        yield
+    finally:
+        if had:
+            own[name] = before
+        else:
+            del own[name]
