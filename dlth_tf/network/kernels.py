@@ -111,6 +111,8 @@ def _distinct_kernels(model, tables: Iterable[str]) -> Iterator[_Kernel]:
     # A recurrent layer's cell goes by the layer's name, or by what the layer says of it.
     cells = {id(x.cell) for _, x in layers if isinstance(x, keras.layers.RNN)}
     layers = [(path, layer) for path, layer in layers if id(layer) not in cells]
+    if isinstance(tables, str):
+        raise ValueError(f"`tables` must be a list of patterns. Received: {tables!r}")
     tables = tuple(tables)
     seen: set[int] = set()
     for find in (_own_kernels, lambda path, layer: _tables(path, layer, tables)):
@@ -205,7 +207,8 @@ def _prunable_weights(path: str, layer) -> Iterator[_Kernel]:
 
 
 def _tables(path: str, layer, patterns: Iterable[str]) -> Iterator[_Kernel]:
-    if not isinstance(layer, keras.layers.Embedding):
+    said = hasattr(layer, "get_prunable_weights")
+    if said or not isinstance(layer, keras.layers.Embedding):
         return
     names = {path: "embeddings"}
     if hasattr(layer, "reverse_embeddings"):

@@ -26,7 +26,8 @@ class Filters(Unit):
     min(ceil(s * c), c - 1) are removed, s being the lowest sparsity of the layers coupled
     in it: a layer that shall stay dense does. A removed channel is exactly zero from its
     layer to the next, because the masks cover the filters, their biases, and what
-    normalisation would make of a zero.
+    normalisation would make of a zero. Recurrent layers, embeddings and layers that have
+    a method `get_prunable_weights` are left whole.
 
     Source: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017.
     """
