@@ -121,6 +121,11 @@ def test_what_is_no_variable_is_refused():
         names(of(Refusing(4)))
 
 
+def test_tables_are_named_by_a_list():
+    with pytest.raises(ValueError, match=r"must be a list of patterns.*'words'"):
+        names(text(), tables="words")
+
+
 def test_weights_without_a_name_have_stable_ones():
     first, second = of(Bilinear()), of(Bilinear())
     assert names(first) == names(second) == ["bilinear/variable", "bilinear/dense"]
