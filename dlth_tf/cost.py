@@ -9,7 +9,7 @@ import numpy as np
 from keras import layers, tree
 
 from dlth_tf.network.graph import functional_graph, require_graph, run_graph
-from dlth_tf.network.kernels import walk_layers
+from dlth_tf.network.kernels import CELLS, walk_layers
 from dlth_tf.tickets.ticket import Ticket
 
 _TRANSPOSED = (
@@ -27,6 +27,8 @@ _CONVOLUTIONS = (
     layers.SeparableConv2D,
     *_TRANSPOSED,
 )
+_RECURRENT = (layers.RNN, layers.Bidirectional)
+_CONVOLUTIONAL_RECURRENT = (layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,9 +82,10 @@ def layer_costs(model: keras.Model, ticket: Ticket | None = None) -> ModelCost:
 
     Multiply-adds are those with the weights of convolutions and dense layers, at every
     position of the output, padding included: a 3x3 convolution from c to d channels on a
-    h x w output takes 9 * c * d * h * w. Biases, normalisation, activations and pooling
-    multiply by no kernel and count as none. A layer that is used twice costs twice; its
-    parameters count once.
+    h x w output takes 9 * c * d * h * w. A recurrent layer takes those of its kernels at
+    every time step; an embedding looks up, and multiplies only where it is called in
+    reverse. Biases, normalisation, activations and pooling multiply by no kernel and
+    count as none. A layer that is used twice costs twice; its parameters count once.
 
     What the masks leave is what a machine that skips every zero would compute. How much
     a ticket of whole filters saves on any machine: `layer_costs(dlth.shrink(...))`.
@@ -132,10 +135,12 @@ class _Count:
 
     def _add(self, layer, inputs, output) -> None:
         path = self._paths[id(layer)]
-        if None in output.shape[1:]:
+        steps = inputs[0].shape[1:2] if isinstance(layer, _RECURRENT) else ()
+        if None in (*steps, *output.shape[1:]):
             raise ValueError(
                 f"The multiply-adds of layer '{path}' depend on the size of the input. "
-                f"Build the model for a fixed one. Received: output {output.shape}"
+                "Build the model for a fixed one. Received: input "
+                f"{inputs[0].shape}, output {output.shape}"
             )
         multiply_adds, kept_multiply_adds = self._multiply_adds(layer, inputs, output)
         earlier = self._costs.get(id(layer))
@@ -162,7 +167,7 @@ class _Count:
         positions = _positions(layer, inputs, output)
         if not positions:
             return 0, 0
-        kernels = [v for v in layer.weights if v is not getattr(layer, "bias", None)]
+        kernels = _multiplied(layer)
         return (
             positions * sum(math.prod(kernel.shape) for kernel in kernels),
             positions * sum(self._kept(kernel) for kernel in kernels),
@@ -171,6 +176,16 @@ class _Count:
     def _kept(self, variable) -> int:
         mask = self._masks.get(id(variable))
         return math.prod(variable.shape) if mask is None else int(np.count_nonzero(mask))
+
+
+def _multiplied(layer) -> list[keras.Variable]:
+    """The kernels of a layer."""
+    if isinstance(layer, _RECURRENT):
+        cells = [cell for cell in layer._flatten_layers() if isinstance(cell, CELLS)]
+        return [kernel for x in cells for kernel in (x.kernel, x.recurrent_kernel)]
+    if isinstance(layer, layers.ReversibleEmbedding):
+        return layer.weights[-1:]  # Of two, the second one is for the way back.
+    return [v for v in layer.weights if v is not getattr(layer, "bias", None)]
 
 
 def _positions(layer, inputs, output) -> int:
@@ -182,9 +197,23 @@ def _positions(layer, inputs, output) -> int:
         shape = (inputs[0] if isinstance(layer, _TRANSPOSED) else output).shape
         first = layer.data_format == "channels_first"
         return math.prod(shape[2:] if first else shape[1:-1])
+    if isinstance(layer, _RECURRENT):
+        return inputs[0].shape[1] * _positions_of_a_step(layer, output)
+    if isinstance(layer, layers.ReversibleEmbedding):
+        reverse = len(inputs[0].shape) == len(output.shape)
+        return math.prod(output.shape[1:-1]) if reverse else 0
     if isinstance(layer, layers.EinsumDense):
         _, labels, outputs = re.split(",|->", layer.equation)
         sizes = zip(labels, layer.kernel.shape, strict=True)
         of_kernel = math.prod(size for label, size in sizes if label in outputs)
         return math.prod(output.shape[1:]) // of_kernel
     return 0
+
+
+def _positions_of_a_step(layer, output) -> int:
+    recurrent = getattr(layer, "forward_layer", layer)
+    if not isinstance(recurrent, _CONVOLUTIONAL_RECURRENT):
+        return 1
+    shape = output.shape[2:] if recurrent.return_sequences else output.shape[1:]
+    first = recurrent.data_format == "channels_first"
+    return math.prod(shape[1:] if first else shape[:-1])

@@ -76,7 +76,7 @@ flags.DEFINE_list(
     "layers",
     [],
     "Name patterns of the layers to mask, such as 'stage*' or 'stage1_*,stage2_*'. "
-    "Default: every convolution and dense layer but the first and the last.",
+    "Default: every one but the first and the last; an embedding only by its name.",
 )
 flags.DEFINE_string(
     "distribution",

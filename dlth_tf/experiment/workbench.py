@@ -166,10 +166,12 @@ class Workbench:
             ValueError: the placement does not fit the network, or lets layers compete.
         """
         from dlth_tf.network.kernels import kernel_shapes
-        from dlth_tf.tickets.sparsity import sparsity_per_kernel
+        from dlth_tf.tickets.sparsity import name_patterns, sparsity_per_kernel
 
         shared_out = self.sparsity(model, sparsity, placement)
-        found = sparsity_per_kernel(kernel_shapes(model), shared_out)
+        found = sparsity_per_kernel(
+            kernel_shapes(model, name_patterns(shared_out)), shared_out
+        )
         return {name: float(value) for name, value in found.items()}
 
     def random_ticket(

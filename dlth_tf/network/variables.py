@@ -1,11 +1,11 @@
 """All variables of a model by stable name: how weights are stored and put back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import keras
 import numpy as np
 
-from dlth_tf.network.kernels import maskable_kernels, walk_layers
+from dlth_tf.network.kernels import maskable_kernels, own_variables, walk_layers
 
 
 def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
@@ -16,30 +16,21 @@ def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
     named: dict[str, keras.Variable] = {}
     seen: set[int] = set()
     for path, layer in [("", model), *walk_layers(model)]:
-        own = layer._trainable_variables + layer._non_trainable_variables
-        own = own + [generator.state for generator in layer._seed_generators]
-        for variable in own:
+        for name, variable in own_variables(layer).items():
             if id(variable) not in seen:
                 seen.add(id(variable))
-                name = f"{path}/{variable.name}".lstrip("/")
-                named[_unused(name, named)] = variable
+                named[f"{path}/{name}".lstrip("/")] = variable
     return named
 
 
-def maskable_variables(model: keras.Model) -> dict[str, keras.Variable]:
+def maskable_variables(
+    model: keras.Model, tables: Iterable[str] = ()
+) -> dict[str, keras.Variable]:
     """What a ticket may have a mask for: kernels by their own names, then all others."""
-    kernels = maskable_kernels(model)
+    kernels = maskable_kernels(model, tables)
     ids = {id(kernel) for kernel in kernels.values()}
     others = {n: v for n, v in named_variables(model).items() if id(v) not in ids}
     return others | kernels
-
-
-def _unused(name: str, taken: Mapping) -> str:
-    count, candidate = 0, name
-    while candidate in taken:
-        count += 1
-        candidate = f"{name}_{count}"
-    return candidate
 
 
 def get_weights(model: keras.Model) -> dict[str, np.ndarray]:

@@ -72,9 +72,11 @@ def _taped(function, tensors, *inputs):
     with tf.GradientTape() as tape:
         tape.watch(tensors)
         value = function(tensors, *inputs)
-    return tape.gradient(
+    found = tape.gradient(
         value, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO
     )
+    # That of a table of embeddings comes as the rows that were looked up.
+    return [tf.convert_to_tensor(part) for part in found]
 
 
 def _backend() -> str:

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from dlth_tf.saliency.objective import TrainingLoss
-from dlth_tf.tickets.sparsity import Sparsity
+from dlth_tf.tickets.sparsity import Sparsity, name_patterns
 from dlth_tf.tickets.ticket import Ticket, highest_ticket
 
 
@@ -60,7 +60,9 @@ def grasp_ticket(
     """
     if not temperature > 0:
         raise ValueError(f"`temperature` must be positive. Received: {temperature}")
-    training = TrainingLoss(model, x, y, loss, batch_size, temperature)
+    training = TrainingLoss(
+        model, x, y, loss, batch_size, temperature, tables=name_patterns(sparsity)
+    )
     product, kernels = training.hessian_product(training.gradient()), training.kernels
     scores = {name: kernels[name] * product[name] for name in kernels}
     return highest_ticket(model, sparsity, scores, unit)

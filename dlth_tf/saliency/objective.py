@@ -5,7 +5,7 @@ and its moving statistics stay what they are.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -28,6 +28,7 @@ class TrainingLoss:
         loss: a Keras loss, or its name.
         batch_size: examples looked at at a time.
         temperature: what the model's outputs are divided by.
+        tables: name patterns of the embeddings whose tables count as kernels.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class TrainingLoss:
         loss: str | Callable,
         batch_size: int,
         temperature: float = 1.0,
+        tables: Iterable[str] = (),
     ):
         if not 0 < len(x) == len(y):
             raise ValueError(
@@ -45,7 +47,7 @@ class TrainingLoss:
                 f"{len(x)} and {len(y)}"
             )
         self._model = model
-        self._kernels = maskable_kernels(model)
+        self._kernels = maskable_kernels(model, tables)
         self._loss = keras.losses.get(loss)
         self._temperature = temperature
         self._parts = [

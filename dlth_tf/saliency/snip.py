@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from dlth_tf.saliency.objective import TrainingLoss
-from dlth_tf.tickets.sparsity import Sparsity
+from dlth_tf.tickets.sparsity import Sparsity, name_patterns
 from dlth_tf.tickets.ticket import Ticket, highest_ticket
 
 
@@ -51,7 +51,7 @@ def snip_ticket(
     Source: Lee, Ajanthan and Torr, "SNIP: Single-shot Network Pruning based on
     Connection Sensitivity", ICLR 2019, section 4.
     """
-    training = TrainingLoss(model, x, y, loss, batch_size)
+    training = TrainingLoss(model, x, y, loss, batch_size, tables=name_patterns(sparsity))
     gradient, kernels = training.gradient(), training.kernels
     scores = {name: np.abs(gradient[name] * kernels[name]) for name in kernels}
     return highest_ticket(model, sparsity, scores, unit)

@@ -8,10 +8,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from dlth_tf.network.kernels import kernel_shapes, maskable_kernels
+from dlth_tf.network.kernels import maskable_kernels, walk_layers
 from dlth_tf.saliency import gradients
 from dlth_tf.saliency.objective import computing_in, outputs_with
-from dlth_tf.tickets.sparsity import Pool, Sparsity, sparsity_pools
+from dlth_tf.tickets.coverage import shapes_at_hand
+from dlth_tf.tickets.sparsity import Pool, Sparsity, name_patterns, sparsity_pools
 from dlth_tf.tickets.ticket import Ticket
 from dlth_tf.tickets.units import SingleWeights
 
@@ -46,7 +47,8 @@ def synflow_ticket(
     Raises:
         RuntimeError: Keras runs on another backend than TensorFlow or JAX.
         ValueError: as for `random_ticket`, fewer than one round, an input of unknown
-            shape, or a model through which nothing flows.
+            shape, a sparsity that names an embedding, or a model with a GRU or through
+            which nothing flows.
 
     Example:
 
@@ -58,8 +60,15 @@ def synflow_ticket(
     """
     if rounds < 1:
         raise ValueError(f"`rounds` must be at least 1. Received: {rounds}")
-    pools = sparsity_pools(kernel_shapes(model), sparsity)
+    shapes = shapes_at_hand(model, name_patterns(sparsity))
+    pools = sparsity_pools(shapes, sparsity)
+    _check_monotone(model)
     flow = _Flow(model, input_shape)
+    if tables := shapes.keys() - flow.magnitudes:
+        raise ValueError(
+            "SynFlow's input of ones looks up one row of a table alone. Received: a "
+            f"sparsity that names the embedding '{min(tables)}'"
+        )
     masks = {name: np.ones(k.shape, np.bool_) for name, k in flow.magnitudes.items()}
     for done in range(1, rounds + 1):
         # What is removed comes last whatever the flow, and so stays removed.
@@ -70,6 +79,16 @@ def synflow_ticket(
         of_round = pools if done == rounds else _partly(pools, done / rounds)
         masks = SingleWeights().highest_masks(model, of_round, scores)
     return Ticket({name: masks[name] for name in flow.magnitudes})
+
+
+def _check_monotone(model) -> None:
+    for path, layer in walk_layers(model):
+        if isinstance(layer, keras.layers.GRUCell):
+            raise ValueError(
+                "SynFlow needs outputs that grow with the weights. Received: model "
+                f"'{model.name}' with the GRU '{path}', whose update gate holds back "
+                "what its other weights let in."
+            )
 
 
 def _partly(pools: Sequence[Pool], way: float) -> list[Pool]:

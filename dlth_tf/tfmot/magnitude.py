@@ -5,10 +5,11 @@ from typing import Literal
 import keras
 import numpy as np
 
-from dlth_tf.network.kernels import kernel_shapes, maskable_kernels
+from dlth_tf.network.kernels import maskable_kernels
 from dlth_tf.tfmot.engine import as_schedule, pruning_engine
+from dlth_tf.tickets.coverage import shapes_at_hand
 from dlth_tf.tickets.masks import removed_count
-from dlth_tf.tickets.sparsity import Sparsity, sparsity_per_kernel
+from dlth_tf.tickets.sparsity import Sparsity, name_patterns, sparsity_per_kernel
 from dlth_tf.tickets.ticket import Ticket
 
 _COUNTINGS = ("reference", "tfmot")
@@ -57,8 +58,9 @@ def magnitude_ticket(
         raise ValueError(
             f"`counting` must be one of {', '.join(_COUNTINGS)}. Received: {counting!r}"
         )
-    kernels = maskable_kernels(model)
-    sparsities = sparsity_per_kernel(kernel_shapes(model), sparsity)
+    kernels = maskable_kernels(model, name_patterns(sparsity))
+    shapes = shapes_at_hand(model, name_patterns(sparsity))
+    sparsities = sparsity_per_kernel(shapes, sparsity)
     make_mask = _reference_mask if counting == "reference" else _engine_mask
     masks = {}
     for name, kernel in kernels.items():

@@ -59,7 +59,7 @@ class ErdosRenyi(_Proportional):
     """
 
     def _share(self, shape):
-        *window, n_in, n_out = shape
+        *window, n_in, n_out = (1, *shape)  # A vector has one input.
         return math.prod(window) * (n_in + n_out)
 
 

@@ -26,13 +26,14 @@ class Filters(Unit):
     min(ceil(s * c), c - 1) are removed, s being the lowest sparsity of the layers coupled
     in it: a layer that shall stay dense does. A removed channel is exactly zero from its
     layer to the next, because the masks cover the filters, their biases, and what
-    normalisation would make of a zero.
+    normalisation would make of a zero. Recurrent layers, embeddings and layers that have
+    a method `get_prunable_weights` are left whole.
 
     Source: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017.
     """
 
     def random_masks(self, model, pools, seed, within=None):
-        groups = channel_groups(model)
+        groups = _groups(model, pools)
 
         def draw(place, group, sparsity):
             earlier = None
@@ -58,7 +59,7 @@ class Filters(Unit):
         A channel's score is the sum of its weights' scores over all coupled filters; for
         magnitudes it is their L1 norm.
         """
-        groups = channel_groups(model)
+        groups = _groups(model, pools)
         per_filter = {
             name: values.sum(_other_axes(values, groups.axes[name]), dtype=np.float64)
             for name, values in scores.items()
@@ -76,12 +77,16 @@ class Filters(Unit):
         return _masks(model, groups, pools, choose)
 
 
+def _groups(model: keras.Model, pools: Sequence[Pool]) -> ChannelGroups:
+    return channel_groups(model, [name for pool in pools for name in pool.names])
+
+
 def _masks(
     model: keras.Model, groups: ChannelGroups, pools: Sequence[Pool], choice: Choice
 ) -> dict[str, np.ndarray]:
     sparsities = _sparsity_per_kernel(pools)
     _say_what_stays(groups, sparsities)
-    variables = maskable_variables(model)
+    variables = maskable_variables(model, tables=sparsities)
     covered = {n for g in groups.groups for places in g.channels for n in places}
     masks = {
         name: np.ones(tuple(variables[name].shape), np.bool_)

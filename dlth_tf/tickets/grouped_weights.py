@@ -76,8 +76,8 @@ class GroupedWeights(Unit):
         """Place, name, shape and input axis of each kernel; no axis: it stays dense."""
         from dlth_tf.network.kernels import input_axes, kernel_shapes
 
-        axes, shapes = input_axes(model), kernel_shapes(model)
         sparsities = {name: pool.sparsity for pool in pools for name in pool.names}
+        axes, shapes = input_axes(model, sparsities), kernel_shapes(model, sparsities)
         for place, (name, shape) in enumerate(shapes.items()):
             if sparsities[name]:
                 self._check(name, sparsities[name], shape, axes[name])

@@ -16,9 +16,9 @@ class PerLayer(Distribution):
 
     Args:
         ratios: `"0-4:0.5,5:0.6"` removes half of the weights of the layers 0 to 4, both
-            included, and 0.6 of those of layer 5. Layers count from 0, convolutions and
-            dense layers alone, in the order of `dlth_tf.maskable_kernels`. What is not
-            named stays dense.
+            included, and 0.6 of those of layer 5. Kernels count from 0, in the order of
+            `dlth_tf.maskable_kernels`: a recurrent layer counts twice, an embedding not
+            at all. What is not named stays dense.
 
     Raises:
         ValueError: a text of another form, a sparsity outside [0, 1), or a layer that is

@@ -41,6 +41,22 @@ Sparsity = float | Mapping[str, float] | Distribution
 """One number for every kernel, numbers by name pattern, or a distribution."""
 
 
+def name_patterns(sparsity: Sparsity) -> tuple[str, ...]:
+    """The patterns by which a sparsity names kernels: what is masked only on request.
+
+    The catch-all `"*"` requests nothing.
+
+    Example:
+
+    >>> name_patterns({"*embedding": 0.5, "*": 0.9})
+    ('*embedding',)
+    """
+    patterns = sparsity if isinstance(sparsity, Mapping) else ()
+    if isinstance(sparsity, OverallSparsity):
+        patterns = sparsity.layers
+    return tuple(pattern for pattern in patterns if pattern != "*")
+
+
 def sparsity_pools(shapes: Shapes, sparsity: Sparsity) -> list[Pool]:
     """Resolves a sparsity for given kernels.
 

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from dlth_tf.network.kernels import kernel_shapes, maskable_kernels
+from dlth_tf.network.kernels import maskable_kernels
 from dlth_tf.network.variables import maskable_variables
 from dlth_tf.storage import compact_file
 from dlth_tf.storage.mask_file import LARGEST_TICKET, load_masks
-from dlth_tf.tickets.sparsity import Sparsity, sparsity_pools
+from dlth_tf.tickets.coverage import shapes_at_hand
+from dlth_tf.tickets.sparsity import Sparsity, name_patterns, sparsity_pools
 from dlth_tf.tickets.units import unit_named
 
 FILTER_COMPANIONS = ("bias", "gamma", "beta", "moving_mean")
@@ -62,8 +63,8 @@ class Ticket:
         Raises:
             ValueError: the ticket does not fit, naming the first kernel that differs.
         """
-        kernels = maskable_kernels(model)
-        variables = maskable_variables(model)
+        kernels = maskable_kernels(model, tables=self.masks)
+        variables = maskable_variables(model, tables=self.masks)
         for name in [*self.masks, *kernels]:
             if name not in variables:
                 raise ValueError(
@@ -148,13 +149,15 @@ def random_ticket(
 
     Of each kernel of n weights exactly min(ceil(sparsity * n), n - 1) are removed. The
     ticket depends on the seed and the architecture alone: it is the same in every
-    process and on every machine.
+    process and on every machine. A warning is logged where the kernels hold less than
+    half of the model's trainable weights.
 
     Args:
         model: a built model; its weights do not matter.
         sparsity: fraction removed; or fractions by kernel name pattern; or how the
             sparsity is shared out: `Uniform`, `ErdosRenyi`, `ErdosRenyiKernel`,
-            `Global`, `PerLayer`, `PerStage`.
+            `Global`, `PerLayer`, `PerStage`. An embedding stays dense unless a pattern
+            other than `"*"` names it: `{"embedding": 0.5, "*": 0.9}`.
         seed: a non-negative integer.
         within: an earlier ticket of the model; what it removes stays removed, and the
             rest is drawn from what it keeps (nested tickets of growing sparsity).
@@ -174,9 +177,9 @@ def random_ticket(
 
     Source: Bai et al., "Dual Lottery Ticket Hypothesis", ICLR 2022, section 3.2.
     """
-    shapes = kernel_shapes(model)
-    pools = sparsity_pools(shapes, sparsity)
     earlier = None if within is None else {n: m for n, _, m in within.pairs(model)}
+    shapes = shapes_at_hand(model, [*name_patterns(sparsity), *(earlier or ())])
+    pools = sparsity_pools(shapes, sparsity)
     masks = unit_named(unit).random_masks(model, pools, seed, earlier)
     return Ticket({name: masks[name] for name in [*shapes, *masks]})
 
@@ -206,7 +209,7 @@ def magnitude_ticket(
     """
     scores = {
         name: np.abs(keras.ops.convert_to_numpy(kernel))
-        for name, kernel in maskable_kernels(model).items()
+        for name, kernel in maskable_kernels(model, name_patterns(sparsity)).items()
     }
     return highest_ticket(model, sparsity, scores, unit)
 
@@ -224,11 +227,12 @@ def highest_ticket(
     Args:
         model: a built model.
         sparsity: as for `random_ticket`, and counted as there.
-        scores: for each kernel an array of its shape.
+        scores: for each kernel an array of its shape. (Those of embeddings that the
+            sparsity names are among `maskable_kernels(model, tables=patterns)`.)
         unit: what is removed as a whole, as for `random_ticket`.
 
     Raises:
-        ValueError: as for `random_ticket`, or a score is NaN.
+        ValueError: as for `random_ticket`, or a score is NaN or missing.
 
     Example: a criterion of one's own, here magnitudes relative to the kernel's largest.
 
@@ -239,7 +243,9 @@ def highest_ticket(
     for name, values in scores.items():
         if np.isnan(values).any():
             raise ValueError(f"Kernel '{name}' must have numbers as scores. It has NaN.")
-    shapes = kernel_shapes(model)
+    shapes = shapes_at_hand(model, name_patterns(sparsity))
+    if missing := shapes.keys() - scores:
+        raise ValueError(f"`scores` must have all kernels. Missing: {sorted(missing)}")
     pools = sparsity_pools(shapes, sparsity)
     masks = unit_named(unit).highest_masks(model, pools, scores)
     return Ticket({name: masks[name] for name in [*shapes, *masks]})

@@ -34,7 +34,7 @@ class Unit(abc.ABC):
             model: a built model.
             pools: which kernels lose how much.
             seed: a non-negative integer.
-            within: masks of all kernels; what they remove stays removed.
+            within: masks of kernels; what they remove stays removed.
 
         Raises:
             ValueError: there are no such masks.
@@ -62,7 +62,7 @@ class SingleWeights(Unit):
     def random_masks(self, model, pools, seed, within=None):
         from dlth_tf.network.kernels import kernel_shapes
 
-        shapes = kernel_shapes(model)
+        shapes = kernel_shapes(model, [name for pool in pools for name in pool.names])
         places = {name: place for place, name in enumerate(shapes)}
         masks = {}
         for pool in pools:
@@ -70,7 +70,10 @@ class SingleWeights(Unit):
             spawn_key = [len(places) if together else places[pool.names[0]]]
             earlier = None
             if within is not None:
-                earlier = [within[name] for name in pool.names]
+                earlier = [
+                    within.get(name, np.ones(shapes[name], np.bool_))
+                    for name in pool.names
+                ]
                 removed = sum(mask.size - np.count_nonzero(mask) for mask in earlier)
                 # A nested draw must not repeat the bits of the draw that it refines.
                 spawn_key += [int(removed)] if removed else []

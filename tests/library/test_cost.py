@@ -22,7 +22,7 @@ def test_resnet20_for_cifar():
     assert cost.parameters == model.count_params() == 271_098
 
 
-INPUTS = {1: (8,), 2: (9, 4), 3: (9, 9, 4)}
+INPUTS = {1: (8,), 2: (9, 4), 3: (9, 9, 4), 4: (5, 9, 9, 4)}
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,20 @@ INPUTS = {1: (8,), 2: (9, 4), 3: (9, 9, 4)}
         (layers.Conv2DTranspose(6, 3, strides=2), 3, 9 * 24 + 6, 81 * 9 * 24),
         (layers.EinsumDense("abc,cd->abd", (9, 7)), 2, 28, 9 * 28),
         (layers.EinsumDense("abc,bcd->abd", (9, 7)), 2, 9 * 28, 9 * 28),
+        (layers.SimpleRNN(5), 2, 20 + 25 + 5, 9 * (20 + 25)),
+        (layers.LSTM(5), 2, 4 * (20 + 25 + 5), 9 * 4 * (20 + 25)),
+        (layers.GRU(5, return_sequences=True), 2, 3 * (45 + 10), 9 * 3 * 45),
+        (layers.Bidirectional(layers.LSTM(5)), 2, 2 * 4 * 50, 2 * 9 * 4 * 45),
+        (
+            layers.RNN([layers.LSTMCell(5), layers.GRUCell(3, reset_after=False)]),
+            *(2, 4 * 50 + 3 * (15 + 9 + 3), 9 * (4 * 45 + 3 * 24)),
+        ),
+        (layers.ConvLSTM2D(3, 3), 4, 12 * (36 + 27 + 1), 5 * 49 * 12 * (36 + 27)),
+        (
+            layers.ConvLSTM1D(3, 3, return_sequences=True, padding="same"),
+            *(3, 12 * (12 + 9 + 1), 9 * 9 * 12 * (12 + 9)),
+        ),
+        (layers.Embedding(7, 5), 1, 35, 0),
         (layers.BatchNormalization(), 3, 16, 0),
         (layers.GlobalAveragePooling2D(), 3, 0, 0),
     ],
@@ -72,6 +86,31 @@ def test_single_weights_under_a_mask():
     cost = dlth.layer_costs(model, dlth.random_ticket(model, 0.75, seed=0))
     assert (cost.kept_multiply_adds, cost.multiply_adds) == (5 * 10, 5 * 40)
     assert (cost.kept_parameters, cost.parameters) == (14, 44)
+
+
+def test_recurrent_weights_under_a_mask():
+    model = keras.Sequential([keras.Input((5, 10)), layers.LSTM(4), layers.Dense(2)])
+    ticket = dlth.random_ticket(model, {"lstm/*": 0.75}, seed=0)
+    cost = dlth.layer_costs(model, ticket).layers[0]
+    assert (cost.kept_multiply_adds, cost.multiply_adds) == (5 * 56, 5 * 224)
+    assert (cost.kept_parameters, cost.parameters) == (56 + 16, 224 + 16)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_an_embedding_multiplies_on_the_way_back_alone(tied):
+    words = layers.ReversibleEmbedding(7, 5, tie_weights=tied, name="words")
+    tokens = keras.Input((9,))
+    model = keras.Model(tokens, words(layers.Dense(5)(words(tokens)), reverse=True))
+    ticket = dlth.random_ticket(model, {"words*": 0.6}, seed=0)
+    cost = next(c for c in dlth.layer_costs(model, ticket).layers if c.name == "words")
+    assert (cost.kept_multiply_adds, cost.multiply_adds) == (9 * 14, 9 * 35)
+    assert cost.parameters == (35 if tied else 70)
+
+
+def test_a_free_number_of_time_steps_is_refused():
+    model = keras.Sequential([keras.Input((None, 3)), layers.LSTM(4)])
+    with pytest.raises(ValueError, match=r"layer 'lstm' depend on .*\(None, None, 3\)"):
+        dlth.layer_costs(model)
 
 
 def test_a_shared_layer_costs_at_every_use_but_has_its_parameters_once():

@@ -47,6 +47,8 @@ class Analysis:
             if graph is not None:
                 self.couplings.size(operation, [x.ids for x in tensors])
                 return run_graph(graph, tensors, self._visit)
+            if hasattr(operation, "get_prunable_weights"):
+                raise LeftWhole("it says itself which of its weights can be masked")
             if len(outputs) != 1:
                 raise LeftWhole("it has several outputs")
             if isinstance(operation, keras.layers.Layer):

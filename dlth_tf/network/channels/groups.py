@@ -45,7 +45,7 @@ class ChannelGroups:
     axes: Mapping[str, int]
 
 
-def channel_groups(model: keras.Model) -> ChannelGroups:
+def channel_groups(model: keras.Model, tables: Iterable[str] = ()) -> ChannelGroups:
     """Finds, from a model's graph, which filters can only be removed together.
 
     Channels that are added to or multiplied with each other are coupled, and so is the
@@ -56,6 +56,7 @@ def channel_groups(model: keras.Model) -> ChannelGroups:
 
     Args:
         model: a functional or Sequential model, nested at will.
+        tables: as for `dlth_tf.maskable_kernels`; they are left whole.
 
     Raises:
         ValueError: the model has no graph (it is subclassed), or no kernels.
@@ -69,8 +70,8 @@ def channel_groups(model: keras.Model) -> ChannelGroups:
     {'predictions': "its channels are those of the model's output"}
     """
     analysis = Analysis(model)
-    kernels = maskable_kernels(model)
-    names = {id(variable): n for n, variable in maskable_variables(model).items()}
+    kernels = maskable_kernels(model, tables)
+    names = {id(v): name for name, v in maskable_variables(model, tables).items()}
     axes = {names[id(u.variable)]: u.axis for u in analysis.couplings.uses if u.masked}
     places, reasons = removable_places(analysis, names)
     groups = _coupled_alike(places.values(), list(kernels))
