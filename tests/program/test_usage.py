@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from absl.testing import flagsaver
 
 from official import data
 from tests.program.conftest import ROOT, shell
@@ -58,6 +59,18 @@ def test_bad_values_end_in_one_line(train, tmp_path, flag, words):
     for word in words:
         assert word in line
     assert not (tmp_path / "new").exists()
+
+
+def test_a_path_may_begin_with_the_home_folder(monkeypatch):
+    from dlth_tf import evaluate, export, train
+
+    assert train.flags.FLAGS is export.FLAGS is evaluate.FLAGS
+    monkeypatch.setenv("HOME", "/home/somebody")
+    names = ("output_dir", "data_dir", "run", "output", "saved_model", "json")
+    with flagsaver.flagsaver():
+        train.flags.FLAGS(["train", *(f"--{name}=~/{name}" for name in names)])
+        for name in names:
+            assert train.flags.FLAGS[name].value == f"/home/somebody/{name}"
 
 
 @pytest.mark.parametrize("more", [[], ["--dry_run", "--method=dense"]])
