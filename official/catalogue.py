@@ -53,6 +53,9 @@ _MORE_DATA = """
   are padded with black to 32x32 and not augmented. Other sets are treated like CIFAR if
   their images are all of one size of at most 96x96, else like ImageNet; grey values are
   not augmented, or cropped only.
+- A picture is read as a person sees it: turned as its EXIF orientation says, what is
+  transparent shows black, of 16 bits the upper 8 count. Only the small sets that
+  TensorFlow Datasets decodes are what it makes of them.
 - Normalization is the paper's too: ImageNet's mean and deviation for all colour images
   but CIFAR-100's, which has its own, as MNIST and Fashion-MNIST have.
 - Tiny-ImageNet and ImageNet are tested on their validation part: the labels of the test

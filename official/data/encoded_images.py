@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from official.data.upright import upright
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -60,7 +62,7 @@ class EncodedImages:
         )
 
     def picture(self, index: int) -> "Image":
-        """Opens one image.
+        """Opens one image, as `official.data.upright` shows it.
 
         Raises:
             OSError: its file does not hold a readable image.
@@ -74,13 +76,13 @@ class EncodedImages:
         try:
             picture = PIL.Image.open(io.BytesIO(encoded))
             picture.load()
+            return upright(picture)
         except PIL.UnidentifiedImageError:
             raise OSError(f"{self._place(index)} is no image") from None
-        except (OSError, SyntaxError, ValueError) as error:
+        except Exception as error:  # Whatever a damaged file does to its decoder
             raise OSError(
                 f"{self._place(index)} is an image that cannot be read: {error}"
             ) from error
-        return picture
 
     def view(self, index: int, view: View, bits: int = 0) -> np.ndarray:
         """Returns raw pixels of one image, `[height, width, channels]`.
