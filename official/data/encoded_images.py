@@ -30,7 +30,7 @@ class EncodedImages:
         file: index of each image's file, `[images]`.
         begin: its first byte in that file, `[images]`.
         length: its length in bytes, or `WHOLE_FILE`, `[images]`.
-        labels: its class, int32 `[images]`.
+        labels: its class, int64 `[images]`.
     """
 
     files: tuple[str, ...] = dataclasses.field(repr=False)
@@ -48,7 +48,7 @@ class EncodedImages:
             file=np.arange(len(files)),
             begin=np.zeros(len(files), np.int64),
             length=np.full(len(files), WHOLE_FILE),
-            labels=np.fromiter(labels, np.int32, len(files)),
+            labels=np.fromiter(labels, np.int64, len(files)),
         )
 
     def __len__(self) -> int:

@@ -61,6 +61,17 @@ def validation_mask(labels: np.ndarray, validation_fraction: float) -> np.ndarra
     return order.held_out(labels, counts, draw=_VALIDATION_DRAW)
 
 
+def check_labels(name: str, split: str, labels: np.ndarray, classes: int) -> None:
+    """Raises `ValueError` if a label of a split is none of 0 to `classes - 1`."""
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if len(wrong):
+        raise ValueError(
+            f"The labels of the {split} split of {name!r} must be 0 to {classes - 1}; -1 "
+            f"says that an image has none. Received: {labels[wrong[0]]} for image "
+            f"{wrong[0]}, and {len(wrong)} such labels in all"
+        )
+
+
 def steps_per_epoch(name: str, train_size: int, batch_size: int) -> int:
     """Returns the number of full batches in `train_size` images.
 

@@ -36,6 +36,25 @@ def test_the_command_keeps_what_is_prepared(tmp_path):
     assert class_names == CLASSES
 
 
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        (
+            LabelledImages(PIXELS[6:], np.array([0, 10, 9, -1])),
+            "The labels of the test split of 'cifar10' must be 0 to 9; .* Received: 10 "
+            "for image 1, and 2 such labels in all",
+        ),
+        (TEST._replace(labels=np.arange(4) / 2), "Received: uint8 .* and float64 "),
+        (TEST._replace(labels=np.arange(3)), r"Received: uint8 .* and int64 \(3,\)"),
+        (TEST._replace(images=PIXELS[6:] / 255), "must be uint8 .* Received: float64"),
+    ],
+)
+def test_what_are_no_images_or_labels_is_refused(tmp_path, test, message):
+    array_file.write(tmp_path / "cifar10.npz", (TRAIN, test, CLASSES))
+    with pytest.raises(ValueError, match=message):
+        load("cifar10", data_dir=str(tmp_path))
+
+
 @pytest.mark.parametrize("content", ["truncated", "lacking", "text"])
 def test_a_damaged_file_is_one_clear_error(tmp_path, content):
     path = tmp_path / "cifar10.npz"

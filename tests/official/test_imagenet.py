@@ -50,6 +50,17 @@ def test_tensorflow_datasets_copy_holds_them_too(
 
 
 @pytest.mark.parametrize("name", ["imagenet", "imagenet200"])
+def test_a_split_without_labels_is_refused_by_name(tmp_path, no_network, name):
+    pytest.importorskip("tensorflow_datasets")
+    images = random_images(3, 100, 120, 3)
+    splits = {"train": (images, [0, 5, 10]), "validation": (images, [0, -1, -1])}
+    prepare(tmp_path, "imagenet2012", "5.1.0", splits, [])
+    message = f"labels of the test split of {name!r} must be 0 to .* Received: -1"
+    with pytest.raises(ValueError, match=message):
+        load(name, data_dir=str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["imagenet", "imagenet200"])
 def test_without_imagenet_one_line_says_how_to_get_it(tmp_path, no_network, name):
     with pytest.raises(
         FileNotFoundError, match=r"registration at https://image-net\.org"

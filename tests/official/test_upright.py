@@ -86,5 +86,5 @@ def test_what_is_transparent_shows_black(tmp_path, mode):
 def test_a_bomb_is_an_image_that_cannot_be_read(tmp_path, monkeypatch):
     Image.new("L", (40, 40)).save(tmp_path / "bomb.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(OSError, match="bomb.png is an image that cannot be read"):
+    with pytest.raises(OSError, match=r"bomb\.png is an image that cannot be read"):
         shown(tmp_path / "bomb.png", (40, 40))
