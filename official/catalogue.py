@@ -45,8 +45,10 @@ _MORE_DATA = """
   a `label`, with its own licence; the test part is its `test` split, or else its
   `validation` split.
 - `folder:PATH` is a folder of images: `train/CLASS/*.jpg` and `test/CLASS/*.jpg` (or
-  `val`), Tiny-ImageNet's own layout, or `CLASS/*.jpg` alone, of which a fifth of each
-  class, always the same, is the test part.
+  else `val`), Tiny-ImageNet's own layout, or `CLASS/*.jpg` alone, of which a fifth of
+  each class, always the same, is the test part. It has two classes or more.
+- `tiny_imagenet` and `imagenet` must have `train/` and all their classes, and every
+  label must be one of a class. What has a part of them is a `folder:PATH`.
 - Augmentation is the paper's. CIFAR and Tiny-ImageNet: a black border of an eighth of the
   side, a random crop, a flip; ImageNet: a random resized crop to 224x224 and a flip, in
   the test the shorter side resized to 256 and the middle taken. MNIST and Fashion-MNIST

@@ -10,7 +10,7 @@ import re
 from official.common.named_modules import NamedModules
 from official.data.augmentation import Augmentation
 from official.data.description import Description
-from official.data.image_data import ImageData, Normalization
+from official.data.image_data import TEST_SPLIT, ImageData, Normalization
 from official.data.known import KNOWN
 from official.data.splits import check_fraction
 
@@ -46,7 +46,7 @@ _SOURCES = NamedModules(
     },
 )
 # Those that can tell more of a set than is known: `describe(name, data_dir)`.
-_DESCRIBING = ("folder", "imagenet", "tfds_any")
+_DESCRIBING = ("folder", "imagenet", "small_sets", "tfds_any")
 
 DATASETS = _SOURCES.names
 check_name = _SOURCES.check_name
@@ -74,7 +74,8 @@ def load(
             training, the same images for every seed, in [0, 1).
 
     Raises:
-        ValueError: unknown name, or a number outside its range.
+        ValueError: unknown name, a number outside its range, or other images, classes
+            or labels than a set of this name has.
         FileNotFoundError: the data set is not where it should be, and it cannot be
             downloaded.
 
@@ -92,12 +93,14 @@ def load(
             f"Received: train_examples={train_examples}"
         )
     check_fraction(validation_fraction)
-    return _SOURCES.module(name).load(
+    loaded = _SOURCES.module(name).load(
         name,
         data_dir=data_dir,
         train_examples=train_examples,
         validation_fraction=validation_fraction,
     )
+    loaded.require_images(TEST_SPLIT)
+    return loaded
 
 
 def describe(
@@ -109,13 +112,13 @@ def describe(
 ) -> Description:
     """Describes the data set called `name` without loading an image.
 
-    A set with a name of its own need not be there. The arguments are those of `load`,
-    and the sizes those of what it would return.
+    Its files are counted, not read. Without `data_dir` a set with a name of its own
+    need not be there. The arguments are those of `load`, and the sizes those of what it
+    would return.
 
     Raises:
-        ValueError: unknown name, or a number outside its range.
-        FileNotFoundError: a set of somebody's own, or of TensorFlow Datasets, is not
-            there.
+        ValueError: as for `load`.
+        FileNotFoundError: the set is not in `data_dir`, and it cannot be downloaded.
 
     Example:
 

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from official.data import array_file, load
+from official.data import array_file, describe, load
 from official.data.array_data import LabelledImages
 from tests.official.prepared import prepare, random_images
 
@@ -23,6 +23,8 @@ def test_the_file_of_a_set_is_read_in_its_place(tmp_path, no_network):
     np.testing.assert_array_equal(data.train.images, PIXELS[:6])
     np.testing.assert_array_equal(data.train.labels, range(6))
     assert data.split_size("test") == 4
+    told = describe("cifar10", data_dir=str(tmp_path))
+    assert (told.train_size, told.test_size) == (6, 4)
 
 
 def test_the_command_keeps_what_is_prepared(tmp_path):
@@ -53,6 +55,12 @@ def test_what_are_no_images_or_labels_is_refused(tmp_path, test, message):
     array_file.write(tmp_path / "cifar10.npz", (TRAIN, test, CLASSES))
     with pytest.raises(ValueError, match=message):
         load("cifar10", data_dir=str(tmp_path))
+
+
+def test_the_classes_of_another_set_are_refused(tmp_path):
+    array_file.write(tmp_path / "cifar100.npz", (TRAIN, TEST, CLASSES))
+    with pytest.raises(ValueError, match=r"cifar100 must be 100 classes .*: 10 classes"):
+        load("cifar100", data_dir=str(tmp_path))
 
 
 @pytest.mark.parametrize("content", ["truncated", "lacking", "text"])
