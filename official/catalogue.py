@@ -69,6 +69,9 @@ _MORE_DATA = """
 - A set that is downloaded or prepared by TensorFlow Datasets lies in `--data_dir`, by
   default `~/tensorflow_datasets`. `python -m official.data.array_file` keeps a small
   set as one file of arrays, which is read without TensorFlow.
+- `python -m official.data.check --dataset=NAME --data_dir=FOLDER` reads all images and
+  lists those that cannot be read; while streaming, a training finds one only when its
+  batch comes. `--dry_run` counts the files that are there.
 - Sets of up to 2 GiB are decoded once and kept in memory; others are read and decoded
   while training. The order of the images follows from the seed and the epoch in both.
 """

@@ -6,6 +6,7 @@ them to `model.fit`.
 """
 
 import re
+from typing import TYPE_CHECKING
 
 from official.common.named_modules import NamedModules
 from official.data.augmentation import Augmentation
@@ -13,6 +14,9 @@ from official.data.description import Description
 from official.data.image_data import TEST_SPLIT, ImageData, Normalization
 from official.data.known import KNOWN
 from official.data.splits import check_fraction
+
+if TYPE_CHECKING:
+    from official.data.image_folders import ImageFolders
 
 __all__ = [
     "DATASETS",
@@ -22,6 +26,7 @@ __all__ = [
     "Normalization",
     "check_name",
     "describe",
+    "encoded",
     "load",
 ]
 
@@ -45,6 +50,8 @@ _SOURCES = NamedModules(
         "folder:PATH": (re.compile(r"folder:.+", re.DOTALL), "folder"),
     },
 )
+# Those whose images lie encoded in files: `encoded(name, data_dir)`
+_ENCODED = ("folder", "imagenet", "tfds_any")
 # Those that can tell more of a set than is known: `describe(name, data_dir)`.
 _DESCRIBING = ("folder", "imagenet", "small_sets", "tfds_any")
 
@@ -101,6 +108,17 @@ def load(
     )
     loaded.require_images(TEST_SPLIT)
     return loaded
+
+
+def encoded(name: str, *, data_dir: str | None = None) -> "ImageFolders | None":
+    """Finds the images of a set in their files, without reading them.
+
+    None for a set that is always decoded as a whole. The arguments and what is raised
+    are those of `load`.
+    """
+    if _SOURCES.module_name(name) not in _ENCODED:
+        return None
+    return _SOURCES.module(name).encoded(name, data_dir)
 
 
 def describe(

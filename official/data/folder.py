@@ -68,11 +68,16 @@ def describe(name: str, data_dir: str | None) -> Description:
     )
 
 
+def encoded(name: str, data_dir: str | None) -> ImageFolders:
+    """Finds the images; see `find_images`."""
+    return find_images(_root(name, data_dir), needs_train=name in KNOWN)
+
+
 def _found(
     name: str, data_dir: str | None
 ) -> tuple[ImageFolders, presentation.Presentation]:
-    folders = find_images(_root(name, data_dir), needs_train=name in KNOWN)
-    shown = _presentation(folders)
+    folders = encoded(name, data_dir)
+    shown = presentation_of(folders)
     check_known(name, shown.input_shape, len(folders.class_names))
     return folders, shown
 
@@ -89,7 +94,7 @@ def _root(name: str, data_dir: str | None) -> str:
     return path
 
 
-def _presentation(folders: ImageFolders) -> presentation.Presentation:
+def presentation_of(folders: ImageFolders) -> presentation.Presentation:
     """What the first image of each class tells: small and all of one size, or not."""
     firsts = range(min(len(folders.class_names), len(folders.train)))
     sizes = {folders.train.picture(index).size[::-1] for index in firsts}

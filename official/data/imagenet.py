@@ -29,7 +29,7 @@ def load(
     validation_fraction: float,
 ) -> ImageData:
     """Loads `imagenet` or `imagenet200` from folders or from TensorFlow Datasets."""
-    images = _images(name, data_dir)
+    images = encoded(name, data_dir)
     return streamed_data(
         name,
         train=images.train,
@@ -50,7 +50,7 @@ def describe(name: str, data_dir: str | None) -> Description:
     if data_dir is None:
         return known
     if _has_folders(data_dir):
-        images = _images(name, data_dir)
+        images = encoded(name, data_dir)
         sizes = {"train_size": len(images.train), "test_size": len(images.test)}
         return dataclasses.replace(known, **sizes, is_exact=True)
     parts = _builder(data_dir).info.splits
@@ -60,7 +60,8 @@ def describe(name: str, data_dir: str | None) -> Description:
     return dataclasses.replace(known, train_size=train, test_size=test)
 
 
-def _images(name: str, data_dir: str | None) -> ImageFolders:
+def encoded(name: str, data_dir: str | None) -> ImageFolders:
+    """Finds the images in folders, or in the files of TensorFlow Datasets."""
     if _has_folders(data_dir):
         images = find_images(data_dir, every=_EVERY[name])
     else:
@@ -74,7 +75,7 @@ def _records(builder, every: int) -> ImageFolders:
     from official.data.tfds_builder import class_names
 
     train, test = (
-        _every_class(tfds_any.encoded(builder, split), every) for split in _SPLITS
+        _every_class(tfds_any.split_of(builder, split), every) for split in _SPLITS
     )
     return ImageFolders(class_names(builder)[::every], train, test)
 
