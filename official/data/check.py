@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from absl import app, flags
 
 from official import data
-from official.common.path_flag import PathParser
+from official.common.path_flag import DEFINE_path
 from official.data.encoded_images import EncodedImages, View, thread_pool
 from official.data.folder import presentation_of
 from official.data.image_folders import ImageFolders
@@ -91,5 +91,5 @@ def main(argv: list[str]) -> int:
 
 if __name__ == "__main__":
     flags.DEFINE_string("dataset", None, "The images, as for training.", required=True)
-    flags.DEFINE(PathParser(), "data_dir", None, "Their folder, as for training.")
+    DEFINE_path("data_dir", None, "Their folder, as for training.")
     app.run(main)

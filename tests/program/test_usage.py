@@ -6,6 +6,7 @@ import sys
 import pytest
 from absl.testing import flagsaver
 
+from dlth_tf.experiment.setting_flags import flag_of
 from official import data
 from tests.program.conftest import ROOT, shell
 
@@ -99,7 +100,25 @@ def test_folder_of_another_experiment(train, tmp_path):
     assert train(f"--output_dir={tmp_path}", "--method=dense").code == 0
     outcome = train(f"--output_dir={tmp_path}", "--method=dense", "--epochs=3")
     assert outcome.code == 2
-    assert "recipe.epochs is 2 there and 3 here" in only_line(outcome.err)
+    assert "--epochs is 2 there and 3 here" in only_line(outcome.err)
+
+
+def test_every_setting_has_its_flag():
+    from dlth_tf.experiment.flags import FLAGS, settings
+
+    def paths(value, path=""):
+        for name, part in value.items():
+            inner = isinstance(part, dict)
+            yield from paths(part, f"{path}{name}.") if inner else [path + name]
+
+    with flagsaver.flagsaver():
+        FLAGS(["train"])
+        for path in paths(settings().shared()):
+            assert flag_of(path)[2:] in FLAGS, path
+    assert flag_of("transformation.growth.hold") == "--penalty_hold"
+    assert flag_of("cycles.transformation.growth.hold") == "--cycle_penalty_hold"
+    assert flag_of("cycles.transformation.growth.bound") == "--penalty_bound"
+    assert flag_of("cycles.transformation.batch_size") == "--transform_batch_size"
 
 
 def test_folder_of_something_else(train, tmp_path):
