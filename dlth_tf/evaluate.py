@@ -22,6 +22,7 @@ from dlth_tf.experiment.command_line import (
 )
 from dlth_tf.experiment.quiet import start_tensorflow_quietly
 from dlth_tf.storage.files import atomic_write
+from official.common.path_flag import DEFINE_path
 
 FLAGS = program_flags.FLAGS
 _BATCH_SIZES = (1, 128)
@@ -29,7 +30,7 @@ _EVALUATION_BATCH = 500
 
 flags.declare_key_flag("dataset")
 flags.declare_key_flag("data_dir")
-flags.DEFINE_string("saved_model", None, "Folder of the SavedModel.")
+DEFINE_path("saved_model", None, "Folder of the SavedModel.")
 flags.DEFINE_enum(
     "split", "test", ["test", "validation"], "Part of the data set to evaluate on."
 )
@@ -49,7 +50,7 @@ flags.DEFINE_string(
     None,
     "Output to read. Default: logits, probabilities, or the only one there is.",
 )
-flags.DEFINE_string("json", None, "File to write everything measured to, as JSON.")
+DEFINE_path("json", None, "File to write everything measured to, as JSON.")
 
 
 def main(argv: list[str]) -> int:

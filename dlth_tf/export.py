@@ -22,6 +22,7 @@ from dlth_tf.experiment.command_line import (
 from dlth_tf.experiment.finished_run import FinishedRun
 from dlth_tf.experiment.quiet import start_tensorflow_quietly
 from dlth_tf.experiment.run_export import export_run
+from official.common.path_flag import DEFINE_path
 
 if TYPE_CHECKING:
     from official.data.image_data import ImageData
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
 FLAGS = program_flags.FLAGS
 
 flags.declare_key_flag("data_dir")
-flags.DEFINE_string(
+DEFINE_path(
     "run", None, "Folder of a finished run: OUTPUT_DIR/runs/NAME, see results.jsonl."
 )
-flags.DEFINE_string("output", None, "New folder to export to.")
+DEFINE_path("output", None, "New folder to export to.")
 flags.DEFINE_list(
     "format",
     ["saved_model"],

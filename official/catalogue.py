@@ -45,14 +45,19 @@ _MORE_DATA = """
   a `label`, with its own licence; the test part is its `test` split, or else its
   `validation` split.
 - `folder:PATH` is a folder of images: `train/CLASS/*.jpg` and `test/CLASS/*.jpg` (or
-  `val`), Tiny-ImageNet's own layout, or `CLASS/*.jpg` alone, of which a fifth of each
-  class, always the same, is the test part.
+  else `val`), Tiny-ImageNet's own layout, or `CLASS/*.jpg` alone, of which a fifth of
+  each class, always the same, is the test part. It has two classes or more.
+- `tiny_imagenet` and `imagenet` must have `train/` and all their classes, and every
+  label must be one of a class. What has a part of them is a `folder:PATH`.
 - Augmentation is the paper's. CIFAR and Tiny-ImageNet: a black border of an eighth of the
   side, a random crop, a flip; ImageNet: a random resized crop to 224x224 and a flip, in
   the test the shorter side resized to 256 and the middle taken. MNIST and Fashion-MNIST
   are padded with black to 32x32 and not augmented. Other sets are treated like CIFAR if
   their images are all of one size of at most 96x96, else like ImageNet; grey values are
   not augmented, or cropped only.
+- A picture is read as a person sees it: turned as its EXIF orientation says, what is
+  transparent shows black, of 16 bits the upper 8 count. Only the small sets that
+  TensorFlow Datasets decodes are what it makes of them.
 - Normalization is the paper's too: ImageNet's mean and deviation for all colour images
   but CIFAR-100's, which has its own, as MNIST and Fashion-MNIST have.
 - Tiny-ImageNet and ImageNet are tested on their validation part: the labels of the test
@@ -64,6 +69,9 @@ _MORE_DATA = """
 - A set that is downloaded or prepared by TensorFlow Datasets lies in `--data_dir`, by
   default `~/tensorflow_datasets`. `python -m official.data.array_file` keeps a small
   set as one file of arrays, which is read without TensorFlow.
+- `python -m official.data.check --dataset=NAME --data_dir=FOLDER` reads all images and
+  lists those that cannot be read; while streaming, a training finds one only when its
+  batch comes. `--dry_run` counts the files that are there.
 - Sets of up to 2 GiB are decoded once and kept in memory; others are read and decoded
   while training. The order of the images follows from the seed and the epoch in both.
 """

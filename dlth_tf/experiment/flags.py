@@ -13,12 +13,13 @@ from dlth_tf.experiment.sparse_training import MaskChanges
 from dlth_tf.experiment.stages import Task
 from dlth_tf.experiment.training_stages import TransformationRecipe
 from official import data
+from official.common.path_flag import DEFINE_path
 from official.modeling import networks
 from official.training.recipe import Recipe, parse_learning_rate
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string(
+DEFINE_path(
     "output_dir",
     "runs/default",
     "Folder of the experiment: results, weights, logs. The same command with the same "
@@ -113,7 +114,7 @@ flags.DEFINE_string(
     f"The images: {', '.join(data.DATASETS)}. tfds:NAME is any classification set of "
     "TensorFlow Datasets, folder:PATH a folder with a folder of images per class.",
 )
-flags.DEFINE_string(
+DEFINE_path(
     "data_dir",
     None,
     "Folder where TensorFlow Datasets keeps prepared data. Default: its own. For "

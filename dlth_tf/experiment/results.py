@@ -15,6 +15,7 @@ from dlth_tf.experiment.cost import (
 )
 from dlth_tf.experiment.lock import Lock
 from dlth_tf.experiment.plan import Run, Settings
+from dlth_tf.experiment.setting_flags import flag_of
 from dlth_tf.experiment.stages import WeightsStage
 from dlth_tf.experiment.store import write_json
 from dlth_tf.experiment.table import table
@@ -209,5 +210,5 @@ def _differences(theirs: dict, ours: dict, path: str = "") -> list[str]:
         if isinstance(a, dict) and isinstance(b, dict):
             found += _differences(a, b, f"{path}{name}.")
         elif a != b:
-            found.append(f"{path}{name} is {a} there and {b} here")
-    return found
+            found.append(f"{flag_of(path + name)} is {a} there and {b} here")
+    return list(dict.fromkeys(found))

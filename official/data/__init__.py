@@ -6,13 +6,17 @@ them to `model.fit`.
 """
 
 import re
+from typing import TYPE_CHECKING
 
 from official.common.named_modules import NamedModules
 from official.data.augmentation import Augmentation
 from official.data.description import Description
-from official.data.image_data import ImageData, Normalization
+from official.data.image_data import TEST_SPLIT, ImageData, Normalization
 from official.data.known import KNOWN
 from official.data.splits import check_fraction
+
+if TYPE_CHECKING:
+    from official.data.image_folders import ImageFolders
 
 __all__ = [
     "DATASETS",
@@ -22,6 +26,7 @@ __all__ = [
     "Normalization",
     "check_name",
     "describe",
+    "encoded",
     "load",
 ]
 
@@ -45,8 +50,10 @@ _SOURCES = NamedModules(
         "folder:PATH": (re.compile(r"folder:.+", re.DOTALL), "folder"),
     },
 )
+# Those whose images lie encoded in files: `encoded(name, data_dir)`
+_ENCODED = ("folder", "imagenet", "tfds_any")
 # Those that can tell more of a set than is known: `describe(name, data_dir)`.
-_DESCRIBING = ("folder", "imagenet", "tfds_any")
+_DESCRIBING = ("folder", "imagenet", "small_sets", "tfds_any")
 
 DATASETS = _SOURCES.names
 check_name = _SOURCES.check_name
@@ -74,7 +81,8 @@ def load(
             training, the same images for every seed, in [0, 1).
 
     Raises:
-        ValueError: unknown name, or a number outside its range.
+        ValueError: unknown name, a number outside its range, or other images, classes
+            or labels than a set of this name has.
         FileNotFoundError: the data set is not where it should be, and it cannot be
             downloaded.
 
@@ -92,12 +100,25 @@ def load(
             f"Received: train_examples={train_examples}"
         )
     check_fraction(validation_fraction)
-    return _SOURCES.module(name).load(
+    loaded = _SOURCES.module(name).load(
         name,
         data_dir=data_dir,
         train_examples=train_examples,
         validation_fraction=validation_fraction,
     )
+    loaded.require_images(TEST_SPLIT)
+    return loaded
+
+
+def encoded(name: str, *, data_dir: str | None = None) -> "ImageFolders | None":
+    """Finds the images of a set in their files, without reading them.
+
+    None for a set that is always decoded as a whole. The arguments and what is raised
+    are those of `load`.
+    """
+    if _SOURCES.module_name(name) not in _ENCODED:
+        return None
+    return _SOURCES.module(name).encoded(name, data_dir)
 
 
 def describe(
@@ -109,13 +130,13 @@ def describe(
 ) -> Description:
     """Describes the data set called `name` without loading an image.
 
-    A set with a name of its own need not be there. The arguments are those of `load`,
-    and the sizes those of what it would return.
+    Its files are counted, not read. Without `data_dir` a set with a name of its own
+    need not be there. The arguments are those of `load`, and the sizes those of what it
+    would return.
 
     Raises:
-        ValueError: unknown name, or a number outside its range.
-        FileNotFoundError: a set of somebody's own, or of TensorFlow Datasets, is not
-            there.
+        ValueError: as for `load`.
+        FileNotFoundError: the set is not in `data_dir`, and it cannot be downloaded.
 
     Example:
 

@@ -15,7 +15,7 @@ from official.data.image_data import (
     ImageData,
     Normalization,
 )
-from official.data.splits import starts, training_sizes, validation_mask
+from official.data.splits import check_labels, starts, training_sizes, validation_mask
 
 
 class LabelledImages(NamedTuple):
@@ -83,14 +83,17 @@ def image_data(
     are 0 to the number of classes less one.
 
     Raises:
-        ValueError: `train_examples` exceeds the number of training images.
+        ValueError: the arrays are no such images and labels, or `train_examples`
+            exceeds the number of training images.
     """
+    train = _checked(name, "train", train, len(class_names))
+    test = _checked(name, TEST_SPLIT, test, len(class_names))
     training_sizes(name, len(train.labels), train_examples, validation_fraction)
-    train = _labelled(train.images[:train_examples], train.labels[:train_examples])
+    train = LabelledImages(train.images[:train_examples], train.labels[:train_examples])
     held_out = validation_mask(train.labels, validation_fraction)
-    validation = _labelled(train.images[held_out], train.labels[held_out])
+    validation = LabelledImages(train.images[held_out], train.labels[held_out])
     if held_out.any():
-        train = _labelled(train.images[~held_out], train.labels[~held_out])
+        train = LabelledImages(train.images[~held_out], train.labels[~held_out])
     return ArrayImageData(
         name=name,
         input_shape=train.images.shape[1:],
@@ -99,9 +102,22 @@ def image_data(
         normalization=normalization,
         augmentation=augmentation,
         train=train,
-        evaluation={TEST_SPLIT: _labelled(*test), VALIDATION_SPLIT: validation},
+        evaluation={TEST_SPLIT: test, VALIDATION_SPLIT: validation},
     )
 
 
-def _labelled(images: np.ndarray, labels: np.ndarray) -> LabelledImages:
+def _checked(name: str, split: str, part: LabelledImages, classes: int) -> LabelledImages:
+    images, labels = part
+    if (
+        images.dtype != np.uint8
+        or images.ndim != 4
+        or labels.dtype.kind not in "iu"
+        or labels.shape != images.shape[:1]
+    ):
+        raise ValueError(
+            f"The {split} split of {name!r} must be uint8 images [images, height, width, "
+            "channels] and whole numbers [images] as labels. Received: "
+            f"{images.dtype} {images.shape} and {labels.dtype} {labels.shape}"
+        )
+    check_labels(name, split, labels, classes)
     return LabelledImages(images, labels.astype(np.int32))

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
+from official.common.path_flag import DEFINE_path
 from official.data.array_data import LabelledImages
 
 Arrays = tuple[LabelledImages, LabelledImages, tuple[str, ...]]
@@ -62,5 +63,5 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string("dataset", "cifar10", "Name of a small set.")
-    flags.DEFINE_string("data_dir", None, "Folder of prepared sets.", required=True)
+    DEFINE_path("data_dir", None, "Folder of the sets.", required=True)
     app.run(main)

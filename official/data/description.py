@@ -47,8 +47,9 @@ class Description:
         """Returns the set as `official.data.load` would load it with these arguments.
 
         Raises:
-            ValueError: a number is out of its range.
+            ValueError: a number is out of its range, or there are no test images.
         """
+        splits.require_images(self.name, "test", self.test_size)
         train, validation = splits.training_sizes(
             self.name, self.train_size, train_examples, validation_fraction
         )

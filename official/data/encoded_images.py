@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from official.data.upright import upright
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -28,7 +30,7 @@ class EncodedImages:
         file: index of each image's file, `[images]`.
         begin: its first byte in that file, `[images]`.
         length: its length in bytes, or `WHOLE_FILE`, `[images]`.
-        labels: its class, int32 `[images]`.
+        labels: its class, int64 `[images]`.
     """
 
     files: tuple[str, ...] = dataclasses.field(repr=False)
@@ -46,7 +48,7 @@ class EncodedImages:
             file=np.arange(len(files)),
             begin=np.zeros(len(files), np.int64),
             length=np.full(len(files), WHOLE_FILE),
-            labels=np.fromiter(labels, np.int32, len(files)),
+            labels=np.fromiter(labels, np.int64, len(files)),
         )
 
     def __len__(self) -> int:
@@ -60,7 +62,7 @@ class EncodedImages:
         )
 
     def picture(self, index: int) -> "Image":
-        """Opens one image.
+        """Opens one image, as `official.data.upright` shows it.
 
         Raises:
             OSError: its file does not hold a readable image.
@@ -74,13 +76,13 @@ class EncodedImages:
         try:
             picture = PIL.Image.open(io.BytesIO(encoded))
             picture.load()
+            return upright(picture)
         except PIL.UnidentifiedImageError:
             raise OSError(f"{self._place(index)} is no image") from None
-        except (OSError, SyntaxError, ValueError) as error:
+        except Exception as error:  # Whatever a damaged file does to its decoder
             raise OSError(
                 f"{self._place(index)} is an image that cannot be read: {error}"
             ) from error
-        return picture
 
     def view(self, index: int, view: View, bits: int = 0) -> np.ndarray:
         """Returns raw pixels of one image, `[height, width, channels]`.

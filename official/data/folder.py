@@ -8,7 +8,7 @@ from official.data.description import Description
 from official.data.encoded_images import decode_all
 from official.data.image_data import ImageData
 from official.data.image_folders import ImageFolders, find_images
-from official.data.known import KNOWN
+from official.data.known import KNOWN, check_known
 from official.data.streamed_data import MOST_BYTES_IN_MEMORY, streamed_data
 
 PREFIX = "folder:"
@@ -25,8 +25,7 @@ def load(
 
     Small images, all of one size, are decoded once if they fit in memory.
     """
-    folders = find_images(_root(name, data_dir))
-    shown = _presentation(folders)
+    folders, shown = _found(name, data_dir)
     arguments = {
         "class_names": folders.class_names,
         "train_examples": train_examples,
@@ -55,18 +54,32 @@ def load(
 
 
 def describe(name: str, data_dir: str | None) -> Description:
-    """Describes the images of a folder, of which only the names are read."""
-    if name in KNOWN:
+    """Describes the images of a folder, of which only the first are opened."""
+    if name in KNOWN and data_dir is None:
         return KNOWN[name]
-    folders = find_images(_root(name, data_dir))
+    folders, shown = _found(name, data_dir)
     return Description(
         name=name,
         title=name.removeprefix(PREFIX),
         train_size=len(folders.train),
         test_size=len(folders.test),
-        input_shape=_presentation(folders).input_shape,
+        input_shape=shown.input_shape,
         classes=len(folders.class_names),
     )
+
+
+def encoded(name: str, data_dir: str | None) -> ImageFolders:
+    """Finds the images; see `find_images`."""
+    return find_images(_root(name, data_dir), needs_train=name in KNOWN)
+
+
+def _found(
+    name: str, data_dir: str | None
+) -> tuple[ImageFolders, presentation.Presentation]:
+    folders = encoded(name, data_dir)
+    shown = presentation_of(folders)
+    check_known(name, shown.input_shape, len(folders.class_names))
+    return folders, shown
 
 
 def _root(name: str, data_dir: str | None) -> str:
@@ -81,7 +94,7 @@ def _root(name: str, data_dir: str | None) -> str:
     return path
 
 
-def _presentation(folders: ImageFolders) -> presentation.Presentation:
+def presentation_of(folders: ImageFolders) -> presentation.Presentation:
     """What the first image of each class tells: small and all of one size, or not."""
     firsts = range(min(len(folders.class_names), len(folders.train)))
     sizes = {folders.train.picture(index).size[::-1] for index in firsts}

@@ -129,8 +129,7 @@ class ImageData(abc.ABC):
 
     def require_images(self, split: str) -> None:
         """Raises `ValueError` if a split holds none."""
-        if not self.split_size(split):
-            raise ValueError(f"The {split} split of {self.name!r} holds no images.")
+        splits.require_images(self.name, split, self.split_size(split))
 
     @abc.abstractmethod
     def epoch_batches(

@@ -36,10 +36,12 @@ class ImageFolders:
     test: EncodedImages
 
 
-def find_images(root: str | os.PathLike, *, every: int = 1) -> ImageFolders:
+def find_images(
+    root: str | os.PathLike, *, every: int = 1, needs_train: bool = False
+) -> ImageFolders:
     """Finds the images below `root`, in one of three layouts.
 
-    - `train/CLASS/*.jpg`, and `test/CLASS/*.jpg` (or `val`, `validation`)
+    - `train/CLASS/*.jpg`, and `test/CLASS/*.jpg` (or else `val`, `validation`)
     - Tiny-ImageNet's own: `train/CLASS/images/*.JPEG`, `val/images/*.JPEG` and their
       classes in `val/val_annotations.txt`
     - `CLASS/*.jpg`: a fifth of each class, always the same, is the test
@@ -47,59 +49,110 @@ def find_images(root: str | os.PathLike, *, every: int = 1) -> ImageFolders:
     Args:
         root: the folder.
         every: take only every so manieth class, in the order of their names.
+        needs_train: whether the last of the layouts is refused.
 
     Raises:
         FileNotFoundError: there is no such folder, or no image in it.
-        ValueError: the test images have other classes, or no label.
+        ValueError: there is but one class, or the test images have other classes, or no
+            label.
     """
     root = Path(root).expanduser()
     if not root.is_dir():
         raise FileNotFoundError(f"No folder {root}, which is to hold images")
     split = (root / _TRAIN).is_dir()
+    if not split:
+        _require_classes(root, needs_train)
     folder = root / _TRAIN if split else root
-    train = {name: _images_below(folder / name) for name in _subfolders(folder)[::every]}
+    train = {name: _images_below(folder / name) for name in _subfolders(folder)}
+    _require_images(folder, train)
+    train, test = (train, _test_images(root, train)) if split else _parted(train)
+    classes = list(train)[::every]
+    train = {name: train[name] for name in classes}
+    test = [(name, path) for name in classes for path in test[name]]
+    if not test:
+        raise FileNotFoundError(
+            f"No test images in {root}: one of {', '.join(_TESTS)} must hold a folder "
+            "per class, or else the classes at least three images each"
+        )
+    return ImageFolders(
+        class_names=tuple(classes),
+        train=_encoded(classes, _dealt(train)),
+        test=_encoded(classes, test),
+    )
+
+
+def parted_below(root: Path) -> Path | None:
+    """The folder in `root` that holds train/ and test/, where `root` does not."""
+    found = (path.parent for path in sorted(root.glob(f"*/{_TRAIN}/")))
+    return next((path for path in found if _test_folders(path)), None)
+
+
+def _require_classes(root: Path, needs_train: bool) -> None:
+    """Raises `FileNotFoundError` if `root`, without train/, is no folder of classes."""
+    parted = parted_below(root)
+    if parted or needs_train:
+        hint = f" Did you mean {parted}?" if parted else ""
+        raise FileNotFoundError(f"No {_TRAIN}/ with a folder per class in {root}.{hint}")
+
+
+def _require_images(folder: Path, train: dict[str, list[str]]) -> None:
+    """Raises if there are not two classes, each with images."""
     if not train:
         raise FileNotFoundError(
-            f"No images in {root}: it must hold a folder per class, or train/ and test/ "
-            "with a folder per class in each"
+            f"No images in {folder}: it must hold a folder per class, or train/ and "
+            "test/ with a folder per class in each"
         )
     for name, images in train.items():
         if not images:
             raise FileNotFoundError(f"No images in {folder / name}, a class's folder")
-    classes = list(train)
-    train, test = (train, _test_images(root, train, every)) if split else _parted(train)
-    return ImageFolders(
-        class_names=tuple(classes),
-        train=_encoded(classes, _dealt(train)),
-        test=_encoded(classes, ((name, path) for name in classes for path in test[name])),
-    )
-
-
-def _test_images(root: Path, train: dict, every: int) -> dict[str, list[str]]:
-    found = [root / name for name in _TESTS if (root / name).is_dir()]
-    for folder in found:
-        if (folder / _ANNOTATIONS).is_file():
-            return _annotated(folder, train, every)
-    if not found:
-        raise FileNotFoundError(
-            f"No folder of test images in {root}: one of {', '.join(_TESTS)}"
+    if len(train) == 1:
+        (name,) = train
+        hint = f" Did you mean {folder / name}?" if _subfolders(folder / name) else ""
+        raise ValueError(
+            f"{folder} must hold a folder for each of two classes or more. Received: "
+            f"one, {name}.{hint}"
         )
-    test = {name: _images_below(found[0] / name) for name in _subfolders(found[0])}
-    if every == 1:
-        for name in test:
-            _require_class(name, train, found[0])
+
+
+def _test_folders(root: Path) -> list[Path]:
+    return [root / name for name in _TESTS if (root / name).is_dir()]
+
+
+def _test_images(root: Path, train: dict) -> dict[str, list[str]]:
+    """The test images of each class, from the first folder that has some by class."""
+    folders = _test_folders(root)
+    for folder in folders:
+        if (folder / _ANNOTATIONS).is_file() and (folder / "images").is_dir():
+            return _annotated(folder, train)
+    found = [(folder, _images_by_class(folder)) for folder in folders]
+    # First those that have a class of the training images, last those without images
+    found.sort(key=lambda each: (not each[1].keys() & train.keys(), not each[1]))
+    folder, test = found[0] if found else (root, {})
+    for name in test:
+        _require_class(name, train, folder)
     return collections.defaultdict(list, test)
 
 
-def _annotated(folder: Path, train: dict, every: int) -> dict[str, list[str]]:
+def _images_by_class(folder: Path) -> dict[str, list[str]]:
+    images = {name: _images_below(folder / name) for name in _subfolders(folder)}
+    return {name: paths for name, paths in images.items() if paths}
+
+
+def _annotated(folder: Path, train: dict) -> dict[str, list[str]]:
     """Images of a split whose classes stand in a text file, not in folder names."""
     test = collections.defaultdict(list)
     annotations = folder / _ANNOTATIONS
+    there = set(_images_below(folder / "images"))
     for line in annotations.read_text().splitlines():
-        file, label, *_ = line.split("\t")
-        if every == 1:
-            _require_class(label, train, annotations)
-        test[label].append(str(folder / "images" / file))
+        file, _, rest = line.partition("\t")
+        label, path = rest.partition("\t")[0], str(folder / "images" / file)
+        if path not in there:
+            raise FileNotFoundError(f"{annotations} names {path}, which is not there")
+        _require_class(label, train, annotations)
+        test[label].append(path)
+        there.remove(path)
+    if there:
+        raise ValueError(f"{annotations} must name every image. It lacks {min(there)}")
     return test
 
 

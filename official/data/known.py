@@ -1,5 +1,7 @@
 """The data sets that have a name of their own."""
 
+from collections.abc import Sequence
+
 from official.data.description import Description
 
 _THROUGH_TFDS = "downloaded by TensorFlow Datasets at first use"
@@ -93,3 +95,19 @@ KNOWN = {
         ),
     )
 }
+
+
+def check_known(name: str, input_shape: Sequence[int], classes: int) -> None:
+    """Raises `ValueError` if a set with a name of its own has other images or classes."""
+    known = KNOWN.get(name)
+    expected = known and (known.classes, known.input_shape)
+    if expected not in (None, (classes, tuple(input_shape))):
+        raise ValueError(
+            f"--dataset={name} must be {known.classes} classes of "
+            f"{_shape(known.input_shape)} images. Received in --data_dir: {classes} "
+            f"classes of {_shape(input_shape)}. Others are named --dataset=folder:PATH"
+        )
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))

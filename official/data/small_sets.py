@@ -12,10 +12,12 @@ import dataclasses
 
 import numpy as np
 
-from official.data import tfds_arrays
+from official.data import array_file, tfds_arrays
 from official.data.array_data import ArrayImageData, LabelledImages, image_data
 from official.data.augmentation import Augmentation
+from official.data.description import Description
 from official.data.image_data import Normalization
+from official.data.known import KNOWN, check_known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,13 +57,24 @@ def load(
     """Loads one of them through TensorFlow Datasets, or from an array file."""
     small = _SETS[name]
     train, test, class_names = tfds_arrays.read(name, data_dir)
+    train, test = small.padded(train), small.padded(test)
+    check_known(name, train.images.shape[1:], len(class_names))
     return image_data(
         name,
-        train=small.padded(train),
-        test=small.padded(test),
+        train=train,
+        test=test,
         class_names=class_names,
         normalization=Normalization(scale=255.0, mean=small.mean, std=small.std),
         augmentation=small.augmentation,
         train_examples=train_examples,
         validation_fraction=validation_fraction,
     )
+
+
+def describe(name: str, data_dir: str | None) -> Description:
+    """Describes one of them, or what an array file in `data_dir` has of it."""
+    if not data_dir or not array_file.array_file(name, data_dir).exists():
+        return KNOWN[name]
+    train, test, _ = tfds_arrays.read(name, data_dir)
+    sizes = {"train_size": len(train.labels), "test_size": len(test.labels)}
+    return dataclasses.replace(KNOWN[name], **sizes)

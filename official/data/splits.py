@@ -43,6 +43,11 @@ def training_sizes(
             f"{name!r}. Received: train_examples={train_examples}"
         )
     validation = round(validation_fraction * used)
+    if validation_fraction and not 0 < validation < used:
+        raise ValueError(
+            f"`validation_fraction` must hold out some of the {used} training images of "
+            f"{name!r}, not all. Received: validation_fraction={validation_fraction}"
+        )
     return used - validation, validation
 
 
@@ -59,6 +64,23 @@ def validation_mask(labels: np.ndarray, validation_fraction: float) -> np.ndarra
     total = round(validation_fraction * len(labels))
     counts = _in_proportion(np.bincount(labels), total)
     return order.held_out(labels, counts, draw=_VALIDATION_DRAW)
+
+
+def require_images(name: str, split: str, size: int) -> None:
+    """Raises `ValueError` if a split holds none."""
+    if not size:
+        raise ValueError(f"The {split} split of {name!r} holds no images.")
+
+
+def check_labels(name: str, split: str, labels: np.ndarray, classes: int) -> None:
+    """Raises `ValueError` if a label of a split is none of 0 to `classes - 1`."""
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if len(wrong):
+        raise ValueError(
+            f"The labels of the {split} split of {name!r} must be 0 to {classes - 1}; -1 "
+            f"says that an image has none. Received: {labels[wrong[0]]} for image "
+            f"{wrong[0]}, and {len(wrong)} such labels in all"
+        )
 
 
 def steps_per_epoch(name: str, train_size: int, batch_size: int) -> int:

@@ -11,7 +11,7 @@ from official.common.choices import choose
 from official.data.encoded_images import EncodedImages, View, thread_pool
 from official.data.image_data import TEST_SPLIT, VALIDATION_SPLIT, Batch, ImageData
 from official.data.presentation import Presentation
-from official.data.splits import starts, training_sizes, validation_mask
+from official.data.splits import check_labels, starts, training_sizes, validation_mask
 
 # Decoded images that are kept rather than decoded anew in every epoch
 MOST_BYTES_IN_MEMORY = 2 * 2**30
@@ -81,8 +81,11 @@ def streamed_data(
     See `official.data.load` for `train_examples` and `validation_fraction`.
 
     Raises:
-        ValueError: `train_examples` exceeds the number of training images.
+        ValueError: a label is not that of a class, or `train_examples` exceeds the
+            number of training images.
     """
+    for split, images in (("train", train), (TEST_SPLIT, test)):
+        check_labels(name, split, images.labels, len(class_names))
     training_sizes(name, len(train), train_examples, validation_fraction)
     train = train.take(slice(train_examples))
     held_out = validation_mask(train.labels, validation_fraction)
@@ -109,7 +112,8 @@ def _decoded(
 
     def next_batch():
         indices, bits, views = ahead.popleft()
-        return np.stack([view.result() for view in views]), encoded.labels[indices], bits
+        labels = encoded.labels[indices].astype(np.int32)
+        return np.stack([view.result() for view in views]), labels, bits
 
     try:
         for indices, bits in draws:

@@ -5,7 +5,9 @@ import math
 from official.data import presentation, tfds_arrays
 from official.data.array_data import image_data
 from official.data.description import Description
+from official.data.encoded_images import EncodedImages
 from official.data.image_data import ImageData
+from official.data.image_folders import ImageFolders
 from official.data.streamed_data import MOST_BYTES_IN_MEMORY, streamed_data
 from official.data.tfds_builder import class_names, prepared_builder, test_split
 from official.data.tfrecords import index_images
@@ -39,11 +41,12 @@ def load(
             augmentation=shown.augmentation,
             **arguments,
         )
+    images = encoded(name, data_dir)
     return streamed_data(
         name,
-        train=encoded(builder, "train"),
-        test=encoded(builder, test_split(builder)),
-        class_names=class_names(builder),
+        train=images.train,
+        test=images.test,
+        class_names=images.class_names,
         presentation=shown,
         **arguments,
     )
@@ -64,7 +67,17 @@ def describe(name: str, data_dir: str | None) -> Description:
     )
 
 
-def encoded(builder, split: str):
+def encoded(name: str, data_dir: str | None) -> ImageFolders:
+    """Finds the images in the files of a set that lies prepared in `data_dir`."""
+    builder = prepared_builder(name.removeprefix(PREFIX), data_dir)
+    return ImageFolders(
+        class_names(builder),
+        split_of(builder, "train"),
+        split_of(builder, test_split(builder)),
+    )
+
+
+def split_of(builder, split: str) -> EncodedImages:
     """Returns the encoded images of a split, in stored order.
 
     Raises:

@@ -51,7 +51,7 @@ def index_images(
         file=table[:, 0],
         begin=table[:, 1],
         length=table[:, 2],
-        labels=table[:, 3].astype(np.int32),
+        labels=table[:, 3],
     )
 
 
@@ -74,8 +74,8 @@ def _images_of(path: str, image: bytes, label: bytes) -> Iterator[tuple[int, int
                 features = dict(_features(data, begin, begin + length))
                 first, last = _only(data, *features[image], _BYTES)
                 packed = _only(data, *features[label], _INTEGERS)
-                yield first, last - first, _varint(data, packed[0])[0]
-        except (IndexError, KeyError, ValueError, struct.error) as error:
+                yield first, last - first, _signed(_varint(data, packed[0])[0])
+        except (LookupError, ValueError, OverflowError, struct.error) as error:
             raise OSError(
                 f"{path} does not hold records of an encoded {image.decode()!r} and "
                 f"a {label.decode()!r}"
@@ -118,6 +118,11 @@ def _fields(data: mmap.mmap, begin: int, end: int) -> Iterator[tuple[int, int, i
             raise ValueError("a field that is longer than its message")
         yield tag >> 3, begin, last
         begin = last
+
+
+def _signed(value: int) -> int:
+    """A whole number whose 64 bits were read as one without a sign."""
+    return int.from_bytes(value.to_bytes(8, "little"), "little", signed=True)
 
 
 def _varint(data: mmap.mmap, position: int) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Small data sets as TensorFlow Datasets keeps them, and folders of images."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,28 @@ def write_images(folder: Path, images, *, suffix: str = "png") -> list[Path]:
     for path, image in zip(paths, images, strict=True):
         Image.fromarray(image.squeeze()).save(path)
     return paths
+
+
+def write_alike(root: Path, classes: list[str], count: int, *shape: int) -> None:
+    """Writes a folder per class, with links to one random image in each."""
+    root.mkdir(parents=True)
+    (image,) = write_images(root.parent / f"one-{root.name}", random_images(1, *shape))
+    for name in classes:
+        (root / name).mkdir()
+        for number in range(count):
+            os.link(image, root / name / f"{number:03}.png")
+
+
+def tiny_imagenet(root: Path) -> Path:
+    """Writes a set with the layout, the classes and the sides of Tiny-ImageNet."""
+    classes = [f"n{number:08}" for number in range(200)]
+    write_alike(root / "train", classes, 2, 64, 64, 3)
+    write_images(root / "val" / "images", random_images(3, 64, 64, 3))
+    (root / "val" / "val_annotations.txt").write_text(
+        "".join(f"{n:03}.png\t{classes[n]}\t0\t0\t9\t9\n" for n in range(3))
+    )
+    write_images(root / "test" / "images", random_images(1, 64, 64, 3))
+    return root
 
 
 def write_classes(root: Path, sizes: dict[str, int], *shape: int) -> None:

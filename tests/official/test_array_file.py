@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from official.data import array_file, load
+from official.data import array_file, describe, load
 from official.data.array_data import LabelledImages
 from tests.official.prepared import prepare, random_images
 
@@ -23,6 +23,8 @@ def test_the_file_of_a_set_is_read_in_its_place(tmp_path, no_network):
     np.testing.assert_array_equal(data.train.images, PIXELS[:6])
     np.testing.assert_array_equal(data.train.labels, range(6))
     assert data.split_size("test") == 4
+    told = describe("cifar10", data_dir=str(tmp_path))
+    assert (told.train_size, told.test_size) == (6, 4)
 
 
 def test_the_command_keeps_what_is_prepared(tmp_path):
@@ -34,6 +36,31 @@ def test_the_command_keeps_what_is_prepared(tmp_path):
     np.testing.assert_array_equal(train.images, PIXELS[:6])
     np.testing.assert_array_equal(test.labels, TEST.labels)
     assert class_names == CLASSES
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        (
+            LabelledImages(PIXELS[6:], np.array([0, 10, 9, -1])),
+            "The labels of the test split of 'cifar10' must be 0 to 9; .* Received: 10 "
+            "for image 1, and 2 such labels in all",
+        ),
+        (TEST._replace(labels=np.arange(4) / 2), "Received: uint8 .* and float64 "),
+        (TEST._replace(labels=np.arange(3)), r"Received: uint8 .* and int64 \(3,\)"),
+        (TEST._replace(images=PIXELS[6:] / 255), "must be uint8 .* Received: float64"),
+    ],
+)
+def test_what_are_no_images_or_labels_is_refused(tmp_path, test, message):
+    array_file.write(tmp_path / "cifar10.npz", (TRAIN, test, CLASSES))
+    with pytest.raises(ValueError, match=message):
+        load("cifar10", data_dir=str(tmp_path))
+
+
+def test_the_classes_of_another_set_are_refused(tmp_path):
+    array_file.write(tmp_path / "cifar100.npz", (TRAIN, TEST, CLASSES))
+    with pytest.raises(ValueError, match=r"cifar100 must be 100 classes .*: 10 classes"):
+        load("cifar100", data_dir=str(tmp_path))
 
 
 @pytest.mark.parametrize("content", ["truncated", "lacking", "text"])

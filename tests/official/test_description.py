@@ -39,6 +39,7 @@ def test_steps_of_the_papers_recipes():
         ({"name": "cifar11"}, "Did you mean 'cifar10'"),
         ({"name": "mnist", "train_examples": 60_001}, "from 1 to the 60000 training"),
         ({"name": "mnist", "validation_fraction": 1.0}, "`validation_fraction` must"),
+        ({"name": "mnist", "validation_fraction": 1e-6}, "hold out some of the 60000 tr"),
     ],
 )
 def test_bad_input_is_named(arguments, message):

@@ -9,7 +9,12 @@ from PIL import Image
 from official.data import Augmentation, describe, folder, load
 from official.data.array_data import ArrayImageData
 from official.data.streamed_data import StreamedImageData
-from tests.official.prepared import random_images, write_classes, write_images
+from tests.official.prepared import (
+    random_images,
+    tiny_imagenet,
+    write_classes,
+    write_images,
+)
 
 
 def take(batches, count):
@@ -104,7 +109,8 @@ def test_half_of_the_crops_are_mirrored(tmp_path):
     picture = np.zeros((100, 100, 3), np.uint8)
     picture[..., 0] = np.arange(100)
     for split in ("train", "test"):
-        write_images(tmp_path / split / "a", [picture] * 40)
+        for name in "ab":
+            write_images(tmp_path / split / name, [picture] * 20)
     data = load(f"folder:{tmp_path}")
     images = np.concatenate([x for x, _ in take(data.train_batches(8, seed=0), 5)])
     slopes = images[:, :, -1, 0].mean(axis=1) - images[:, :, 0, 0].mean(axis=1)
@@ -141,7 +147,53 @@ def test_a_small_image_of_another_size_is_named(tmp_path):
         load(f"folder:{tmp_path}")
 
 
-def test_tiny_imagenet_lies_where_data_dir_says(small):
-    assert load("tiny_imagenet", data_dir=str(small)).class_names == ("a", "b")
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return tiny_imagenet(tmp_path_factory.mktemp("above") / "tiny-imagenet-200")
+
+
+def test_tiny_imagenet_lies_where_data_dir_says(tiny):
+    data = load("tiny_imagenet", data_dir=str(tiny))
+    told = describe("tiny_imagenet", data_dir=str(tiny))
+    assert (data.train_size, told.train_size) == (400, 400)
+    assert (data.split_size("test"), told.test_size) == (3, 3)
     with pytest.raises(FileNotFoundError, match=r"--data_dir.*tiny-imagenet-200.zip"):
         load("tiny_imagenet")
+
+
+@pytest.mark.parametrize("act", [load, describe])
+@pytest.mark.parametrize("name", ["tiny_imagenet", "imagenet", "folder:PATH"])
+def test_one_folder_too_high_names_the_one_below(tiny, no_network, act, name):
+    (tiny.parent / "another").mkdir(exist_ok=True)
+    above = str(tiny.parent)
+    with pytest.raises(FileNotFoundError, match=f"Did you mean {tiny}[?]$"):
+        act(name.replace("PATH", above), data_dir=above)
+
+
+@pytest.mark.parametrize("act", [load, describe])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("imagenet", "be 1000 classes of 224x224x3 .*: 200 classes"),
+        ("imagenet200", "be 200 classes of 224x224x3 .*: 40 classes"),
+    ],
+)
+def test_a_set_by_the_name_of_another_is_refused(tiny, act, name, words):
+    with pytest.raises(ValueError, match=f"--dataset={name} must {words}"):
+        act(name, data_dir=str(tiny))
+
+
+@pytest.mark.parametrize("act", [load, describe])
+def test_what_is_not_tiny_imagenet_is_refused(small, act):
+    message = r"200 classes of 64x64x3 .*: 2 classes of 32x32x3\. .*folder:PATH"
+    with pytest.raises(ValueError, match=message):
+        act("tiny_imagenet", data_dir=str(small))
+    with pytest.raises(FileNotFoundError, match=r"No folder .*nowhere"):
+        act("tiny_imagenet", data_dir=str(small / "nowhere"))
+
+
+@pytest.mark.parametrize("act", [load, describe])
+def test_too_few_images_to_test_on_are_refused(tmp_path, act):
+    write_classes(tmp_path, {"a": 2, "b": 2}, 8, 8, 3)
+    with pytest.raises(FileNotFoundError, match=r"No test images in .*three images each"):
+        act(f"folder:{tmp_path}")

@@ -98,13 +98,54 @@ def test_a_class_without_images(tmp_path):
 
 
 def test_training_images_alone(tmp_path):
-    write_classes(tmp_path / "train", {"a": 3}, 4, 4, 3)
-    with pytest.raises(FileNotFoundError, match="No folder of test images"):
+    write_classes(tmp_path / "train", {"a": 3, "b": 3}, 4, 4, 3)
+    with pytest.raises(FileNotFoundError, match=r"No test images in .* one of test, val"):
         find_images(tmp_path)
 
 
 def test_a_test_class_that_is_not_trained(tmp_path):
-    write_classes(tmp_path / "train", {"terrier": 1}, 4, 4, 3)
+    write_classes(tmp_path / "train", {"terrier": 1, "wolf": 1}, 4, 4, 3)
     write_classes(tmp_path / "test", {"terier": 1}, 4, 4, 3)
     with pytest.raises(ValueError, match=r"the class 'terier'.* Is it 'terrier'\?"):
+        find_images(tmp_path)
+
+
+@pytest.mark.parametrize("below", [".", "images"])
+def test_test_images_without_classes_give_way_to_those_with(tmp_path, below):
+    for split in ("train", "val"):
+        write_classes(tmp_path / split, {"a": 2, "b": 2}, 4, 4, 3)
+    write_images(tmp_path / "test" / below, random_images(3, 4, 4, 3))
+    folders = find_images(tmp_path)
+    assert {name.split("/")[0] for name, _ in names(folders.test, tmp_path)} == {"val"}
+
+
+def test_test_images_without_classes_alone_are_refused(tmp_path):
+    write_classes(tmp_path / "train", {"a": 2, "b": 2}, 4, 4, 3)
+    write_images(tmp_path / "val", random_images(3, 4, 4, 3))
+    with pytest.raises(FileNotFoundError, match=r"No test images in .* folder per class"):
+        find_images(tmp_path)
+
+
+def test_one_class_is_refused_and_a_folder_below_it_named(tmp_path):
+    write_classes(tmp_path / "birds", {"tit": 2, "owl": 2}, 4, 4, 3)
+    with pytest.raises(ValueError, match=r"two classes .* Did you mean .*/birds\?$"):
+        find_images(tmp_path)
+    with pytest.raises(ValueError, match=r"two classes or more. Received: one, tit\.$"):
+        (tmp_path / "birds" / "owl").rename(tmp_path / "owl")
+        find_images(tmp_path / "birds")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("001.png\ta\n002.png\tb\n", "txt names .*/002.png, which is not there"),
+        ("", "txt must name every image. It lacks .*/val/images/001.png"),
+        ("001.png\n", "txt has the class '', which"),
+    ],
+)
+def test_annotations_name_every_image(tmp_path, line, message):
+    write_classes(tmp_path / "train", {"a": 2, "b": 2}, 4, 4, 3)
+    write_images(tmp_path / "val" / "images", random_images(2, 4, 4, 3))
+    (tmp_path / "val" / "val_annotations.txt").write_text(f"000.png\ta\n{line}")
+    with pytest.raises((OSError, ValueError), match=message):
         find_images(tmp_path)

@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 
 from official.data.tfrecords import index_images
@@ -16,7 +15,7 @@ def write(path, records):
 
 def test_every_image_is_found_with_its_label(tmp_path):
     encoded = [bytes([number]) * size for number, size in enumerate((3, 200, 70_000))]
-    labels = [0, 127, 300]
+    labels = [0, -1, 2**40]
     records = [example(*pair) for pair in zip(encoded, labels, strict=True)]
     files = [
         write(tmp_path / "0", records[:2]),
@@ -25,7 +24,6 @@ def test_every_image_is_found_with_its_label(tmp_path):
     ]
     images = index_images(files)
     assert images.labels.tolist() == labels
-    assert images.labels.dtype == np.int32
     for index, expected in enumerate(encoded):
         with open(images.files[images.file[index]], "rb") as file:
             file.seek(images.begin[index])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.official.prepared import prepare, random_images, write_classes
+from tests.official.prepared import prepare, random_images, tiny_imagenet, write_classes
 from tests.program.conftest import results_in
 
 SHORT = (
@@ -58,6 +58,23 @@ def test_a_run_on_real_files(train, tmp_path, source):
     assert result["train_images"] == 8  # of nine, as three are held out
     plan = train(*arguments, f"--output_dir={tmp_path}/other", "--dry_run")
     assert "Total: 8 images" in plan.out
+
+
+def test_a_plan_counts_what_is_there(train, tmp_path):
+    plan = ("--dry_run", *SHORT[:2], "--dataset=tiny_imagenet", "--batch_size=4")
+    data_dir = tiny_imagenet(tmp_path / "data")
+    there = ("--train_examples=400", f"--data_dir={data_dir}")
+    outcome = train(*plan, *there, f"--output_dir={tmp_path}/runs")
+    assert "Total: 400 images" in outcome.out
+    more = ("--train_examples=401", f"--data_dir={data_dir}")
+    for wrong, words in (
+        (more, "the 400 training"),
+        ([f"--data_dir={tmp_path}/x"], "/x"),
+    ):
+        outcome = train(*plan, *wrong, f"--output_dir={tmp_path}/runs")
+        assert outcome.code == 2
+        (line,) = outcome.err.splitlines()
+        assert words in line
 
 
 def test_a_file_that_is_no_image_ends_the_run_in_one_line(train, tmp_path):

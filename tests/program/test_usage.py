@@ -4,7 +4,9 @@ import subprocess
 import sys
 
 import pytest
+from absl.testing import flagsaver
 
+from dlth_tf.experiment.setting_flags import flag_of
 from official import data
 from tests.program.conftest import ROOT, shell
 
@@ -60,6 +62,18 @@ def test_bad_values_end_in_one_line(train, tmp_path, flag, words):
     assert not (tmp_path / "new").exists()
 
 
+def test_a_path_may_begin_with_the_home_folder(monkeypatch):
+    from dlth_tf import evaluate, export, train
+
+    assert train.flags.FLAGS is export.FLAGS is evaluate.FLAGS
+    monkeypatch.setenv("HOME", "/home/somebody")
+    names = ("output_dir", "data_dir", "run", "output", "saved_model", "json")
+    with flagsaver.flagsaver():
+        train.flags.FLAGS(["train", *(f"--{name}=~/{name}" for name in names)])
+        for name in names:
+            assert train.flags.FLAGS[name].value == f"/home/somebody/{name}"
+
+
 @pytest.mark.parametrize("more", [[], ["--dry_run", "--method=dense"]])
 def test_no_data_is_loaded_for_a_network_that_does_not_exist(
     train, monkeypatch, tmp_path, more
@@ -86,7 +100,25 @@ def test_folder_of_another_experiment(train, tmp_path):
     assert train(f"--output_dir={tmp_path}", "--method=dense").code == 0
     outcome = train(f"--output_dir={tmp_path}", "--method=dense", "--epochs=3")
     assert outcome.code == 2
-    assert "recipe.epochs is 2 there and 3 here" in only_line(outcome.err)
+    assert "--epochs is 2 there and 3 here" in only_line(outcome.err)
+
+
+def test_every_setting_has_its_flag():
+    from dlth_tf.experiment.flags import FLAGS, settings
+
+    def paths(value, path=""):
+        for name, part in value.items():
+            inner = isinstance(part, dict)
+            yield from paths(part, f"{path}{name}.") if inner else [path + name]
+
+    with flagsaver.flagsaver():
+        FLAGS(["train"])
+        for path in paths(settings().shared()):
+            assert flag_of(path)[2:] in FLAGS, path
+    assert flag_of("transformation.growth.hold") == "--penalty_hold"
+    assert flag_of("cycles.transformation.growth.hold") == "--cycle_penalty_hold"
+    assert flag_of("cycles.transformation.growth.bound") == "--penalty_bound"
+    assert flag_of("cycles.transformation.batch_size") == "--transform_batch_size"
 
 
 def test_folder_of_something_else(train, tmp_path):
