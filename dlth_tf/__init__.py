@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from dlth_tf.callbacks.early_bird import EarlyBird as EarlyBird
     from dlth_tf.callbacks.fixed_ticket import FixedTicket as FixedTicket
     from dlth_tf.callbacks.schedules import PenaltyGrowth as PenaltyGrowth
+    from dlth_tf.callbacks.step import StepCallback as StepCallback
+    from dlth_tf.callbacks.step import attach as attach
     from dlth_tf.callbacks.transformation import (
         RandomSparseTransformation as RandomSparseTransformation,
     )
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from dlth_tf.network.channels import ChannelGroups as ChannelGroups
     from dlth_tf.network.channels import channel_groups as channel_groups
     from dlth_tf.network.kernels import maskable_kernels as maskable_kernels
+    from dlth_tf.regularizer import Extrusion as Extrusion
     from dlth_tf.saliency import grasp_ticket as grasp_ticket
     from dlth_tf.saliency import snip_ticket as snip_ticket
     from dlth_tf.saliency import synflow_ticket as synflow_ticket
@@ -47,6 +50,7 @@ _HOME = {
     "EarlyBird": "callbacks.early_bird",
     "ErdosRenyi": "tickets.erdos_renyi",
     "ErdosRenyiKernel": "tickets.erdos_renyi",
+    "Extrusion": "regularizer",
     "FixedTicket": "callbacks.fixed_ticket",
     "Global": "tickets.sparsity",
     "MagnitudePruning": "tfmot",
@@ -56,8 +60,10 @@ _HOME = {
     "RandomSparseTransformation": "callbacks.transformation",
     "RigL": "callbacks.dynamic",
     "SparseEvolutionaryTraining": "callbacks.dynamic",
+    "StepCallback": "callbacks.step",
     "Ticket": "tickets.ticket",
     "Uniform": "tickets.sparsity",
+    "attach": "callbacks.step",
     "channel_groups": "network.channels",
     "fold_batch_norm": "folding",
     "grasp_ticket": "saliency",

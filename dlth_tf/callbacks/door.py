@@ -55,6 +55,7 @@ class Door:
         self._callbacks: list[StepCallback] = []
         self._step: Callable | None = None
         self._batches = 0
+        self._is_in = False
         self._before: tuple[int, int] | None = None
         self._carried: CarriedVariables | None = None
         self.updates = self.variable(0, "int", "updates")
@@ -100,12 +101,11 @@ class Door:
     def admit(self, callback: "StepCallback") -> None:
         """Lets a callback take part; what is saved of it is saved with the optimizer."""
         self._callbacks.append(callback)
-        saved = [c for c in self._callbacks if c.is_saved]
-        if saved:
-            vars(self._optimizer)[_STATE] = _SavedState(self.updates, saved)
+        self._show_state()
 
     def stand_before_step(self) -> None:
         """Takes the place of the model's compiled step, for one batch."""
+        self._enter()
         if self._step is None:
             self._begin()
             self._step = self._make_step()
@@ -113,6 +113,7 @@ class Door:
         if model["train_function"] is not self:
             self._own_step = model["train_function"]
             model["train_function"] = self
+            # Keras calls it when another training begins: then this `fit` has raised.
             model["make_train_function"] = self._make_own_step
 
     def __call__(self, *args):
@@ -124,11 +125,12 @@ class Door:
     @contextlib.contextmanager
     def wide_open(self) -> Iterator[None]:
         """Lets the callbacks take part in every step within a block, whoever makes it."""
+        self._enter()
         self._begin()
-        own, self._model.train_function = self._model.train_function, None
         self._batches = 1
+        own, self._model.train_function = self._model.train_function, None
         try:
-            with self._open():
+            with self._open(), self._new_train_step():
                 yield
         finally:
             self._model.train_function = own
@@ -155,16 +157,29 @@ class Door:
     def close(self) -> None:
         """Leaves the model and its optimizer as they were."""
         self._step_aside()
+        vars(self._model).pop("make_train_function", None)
         vars(self._optimizer).pop(_STATE, None)
         if self._carried is not None:
-            self._carried.leave()
+            self._carried = self._carried.leave()
+        self._is_in = False
+
+    def _enter(self) -> None:
+        if self._is_in:
+            return
+        self._is_in = True
+        self._show_state()
+        if keras.backend.backend() == "jax":
+            variables = [self.updates, *(v for c in self._callbacks for v in c.variables)]
+            self._carried = CarriedVariables(self._model.optimizer, variables)
+
+    def _show_state(self) -> None:
+        saved = [callback for callback in self._callbacks if callback.is_saved]
+        if saved:
+            vars(self._optimizer)[_STATE] = _SavedState(self.updates, saved)
 
     def _begin(self) -> None:
         if self._model.built and not self._model.optimizer.built:
             self._model.optimizer.build(self._model.trainable_variables)
-        if keras.backend.backend() == "jax":
-            variables = [self.updates, *(v for c in self._callbacks for v in c.variables)]
-            self._carried = CarriedVariables(self._model.optimizer, variables)
         for callback in self._callbacks:
             callback.begin()
         self._before = self._counts()
@@ -176,18 +191,26 @@ class Door:
     def _make_step(self) -> Callable:
         """The model's compiled step, made anew to be traced by this training alone."""
         model = self._model
-        own, train_step = model.train_function, model.train_step
-        for callback in self._callbacks:
-            train_step = callback.around_train_step(train_step)
+        own = model.train_function
         try:
-            with _attribute(model, "train_step", train_step):
-                model.make_train_function(force=True)
+            with self._new_train_step():
+                type(model).make_train_function(model, force=True)
             return model.train_function
         finally:
             model.train_function = own
 
+    def _new_train_step(self) -> contextlib.AbstractContextManager:
+        own = self._model.train_step
+        for callback in self._callbacks:
+            own = callback.around_train_step(own)
+
+        # A function of its own, since JAX traces equal ones only once.
+        def train_step(*args, **kwargs):
+            return own(*args, **kwargs)
+
+        return _attribute(self._model, "train_step", train_step)
+
     def _make_own_step(self, force=False):
-        """Another training begins: `fit` raised while the door stood before its step."""
         self.close()
         return self._model.make_train_function(force)
 
@@ -195,7 +218,6 @@ class Door:
         model = vars(self._model)
         if model["train_function"] is self:
             model["train_function"] = self._own_step
-            del model["make_train_function"]
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[None]:

@@ -80,7 +80,7 @@ class DropAndGrow(StepCallback):
 
     def build(self, model):
         pairs = self.ticket.pairs(model)
-        kernels = maskable_kernels(model)
+        kernels = maskable_kernels(model, self.ticket.masks)
         other = next((name for name, _, _ in pairs if name not in kernels), None)
         if other:
             raise ValueError(

@@ -21,7 +21,7 @@ def mean_magnitudes(model: keras.Model, ticket: Ticket) -> tuple[float, float]:
         kept = np.count_nonzero(mask)
         if kept == mask.size:
             continue
-        magnitude = ops.abs(kernel)
+        magnitude = ops.abs(ops.stop_gradient(kernel))
         of_kept = float(ops.sum(ops.where(mask, magnitude, 0.0)))
         sums += of_kept, float(ops.sum(magnitude)) - of_kept
         counts += kept, mask.size - kept

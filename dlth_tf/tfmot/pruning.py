@@ -12,7 +12,7 @@ from dlth_tf.callbacks.fixed_ticket import check_zeros
 from dlth_tf.callbacks.step import StepCallback
 from dlth_tf.network.kernels import maskable_kernels
 from dlth_tf.tfmot.engine import as_schedule
-from dlth_tf.tickets.sparsity import matching
+from dlth_tf.tickets.sparsity import matching, name_patterns
 from dlth_tf.tickets.ticket import Ticket
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class MagnitudePruning(StepCallback):
     def build(self, model):
         from dlth_tf.tfmot.pruned_kernels import PrunedKernels
 
-        kernels = maskable_kernels(model)
+        kernels = maskable_kernels(model, name_patterns(self.schedules))
         followers = _kernels_by_schedule(kernels, self.schedules)
         self._shapes = {name: tuple(kernel.shape) for name, kernel in kernels.items()}
         variable = functools.partial(self.variable, saved=True)
