@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from dlth_tf.experiment.lab import Cycles, Lab
-from dlth_tf.experiment.methods import METHODS, WITHOUT_SPARSITY
+from dlth_tf.experiment.methods import METHODS, WITHOUT_SPARSITY, cell_name
 from dlth_tf.experiment.moment import Moment
 from dlth_tf.experiment.placement import Placement
 from dlth_tf.experiment.sparse_training import USUAL_CHANGES, MaskChanges
@@ -95,9 +95,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        if self.method in WITHOUT_SPARSITY:
-            return f"{self.method}-seed{self.seed}"
-        return f"{self.method}-{self.sparsity:g}-seed{self.seed}"
+        return f"{cell_name(self.method, self.sparsity)}-seed{self.seed}"
 
     @property
     def stage(self) -> WeightsStage:
@@ -140,14 +138,13 @@ class Shard:
 
 def runs_of(settings: Settings) -> list[Run]:
     """All runs, those of one seed and sparsity together, each once."""
-    runs: dict[str, Run] = {}
+    runs: dict[tuple, Run] = {}
     for seed in settings.seeds:
         for sparsity in settings.sparsities:
             for method in settings.methods:
                 used = 0.0 if method in WITHOUT_SPARSITY else sparsity
-                lab = settings.lab(used, seed)
-                run = Run(method, used, seed, lab)
-                runs.setdefault(run.name, run)
+                run = Run(method, used, seed, settings.lab(used, seed))
+                runs.setdefault((method, used, seed), run)
     return list(runs.values())
 
 

@@ -152,11 +152,11 @@ def _measure(run: Run, bench: Workbench) -> dict:
     stage = run.stage
     ticket = stage.masked_by and bench.ticket(stage.masked_by)
     done = {needed: bench.store.record(needed) for needed in stage.lineage()}
-    records = {needed.title: record for needed, record in done.items()}
+    records = done.values()
     flops = training_flops(done, bench)
     workers = bench.hardware.workers
     measured = evaluate(bench.network_with(stage), bench.data, "test", workers=workers)
-    images = sum(record.get("images", 0) for record in records.values())
+    images = sum(record.get("images", 0) for record in records)
     return {
         "key": run.stage.key,
         "method": run.method,
@@ -171,13 +171,13 @@ def _measure(run: Run, bench: Workbench) -> dict:
         "train_flops": flops,
         "train_flops_cost": flops / dense_training_flops(run.dense_stage, bench),
         **network_cost(stage, bench),
-        "seconds": sum(record.get("seconds", 0.0) for record in records.values()),
+        "seconds": sum(record.get("seconds", 0.0) for record in records),
         "weights_left": 1.0 - ticket.sparsity if ticket else 1.0,
         "sparsity_per_layer": ticket.sparsity_per_kernel() if ticket else {},
-        _SETTLED: next((r[_SETTLED] for r in records.values() if _SETTLED in r), None),
+        _SETTLED: next((r[_SETTLED] for r in records if _SETTLED in r), None),
         "history": {
-            title: record["history"]
-            for title, record in records.items()
+            bench.store.folder(needed).name: record["history"]
+            for needed, record in done.items()
             if "history" in record
         },
         "shrunk_by": _shrunk_by(stage, bench),

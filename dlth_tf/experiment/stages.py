@@ -153,7 +153,7 @@ class TicketStage(Stage):
     @property
     def amount(self) -> str:
         """The sparsity, and what is unusual about where it goes."""
-        return f"{self.sparsity:.3g} {self.placement.title}".strip()
+        return f"{self.sparsity:.8g} {self.placement.title}".strip()
 
     def check(self, bench):
         bench.random_ticket(0, self.sparsity, self.placement)
@@ -185,7 +185,7 @@ class RandomTicket(TicketStage):
 
     @property
     def title(self):
-        nested = f" within {self.within.sparsity:.3g}" if self.within else ""
+        nested = f" within {self.within.sparsity:.8g}" if self.within else ""
         return f"random ticket {self.amount}{nested}, seed {self.seed}"
 
     def compute(self, bench, folder):

@@ -4,7 +4,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from dlth_tf.experiment.methods import METHODS
+from dlth_tf.experiment.methods import METHODS, written
 
 _HEAD = (
     "method",
@@ -21,10 +21,10 @@ _HEAD = (
 def table(results: Iterable[dict]) -> str:
     """Accuracy, size and cost, by method and sparsity, as Markdown.
 
-    Accuracy is the mean over seeds, with the sample standard deviation. Weights left
-    counts the kernels; FLOPs left is for one image, zeros skipped. Images seen and FLOPs
-    of the training are relative to training the dense network once; there, too, the
-    steps of a fixed ticket skip its zeros, while pretraining and transformation are
+    All numbers are means over seeds, accuracy with the sample standard deviation. Weights
+    left counts the kernels; FLOPs left is for one image, zeros skipped. Images seen and
+    FLOPs of the training are relative to training the dense network once; there, too,
+    the steps of a fixed ticket skip its zeros, while pretraining and transformation are
     dense.
     """
     cells: dict[tuple, list[dict]] = defaultdict(list)
@@ -43,16 +43,21 @@ def _row(sparsity: float, method: str, runs: Sequence[dict]) -> tuple[str, ...]:
     accuracy = f"{statistics.mean(accuracies):.2f}"
     if len(runs) > 1:
         accuracy += f" ± {statistics.stdev(accuracies):.2f}"
+    dense = runs[0]["dense_multiply_adds"]
     return (
         method,
-        f"{sparsity:g}",
+        written(sparsity),
         accuracy,
-        f"{100 * runs[0]['weights_left']:.1f}%",
-        f"{100 * runs[0]['multiply_adds_left'] / runs[0]['dense_multiply_adds']:.1f}%",
-        f"{statistics.mean(run['train_cost'] for run in runs):.2f}x",
-        f"{statistics.mean(run['train_flops_cost'] for run in runs):.2f}x",
+        f"{100 * _mean(runs, 'weights_left'):.1f}%",
+        f"{100 * _mean(runs, 'multiply_adds_left') / dense:.1f}%",
+        f"{_mean(runs, 'train_cost'):.2f}x",
+        f"{_mean(runs, 'train_flops_cost'):.2f}x",
         str(len(runs)),
     )
+
+
+def _mean(runs: Sequence[dict], name: str) -> float:
+    return statistics.mean(run[name] for run in runs)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

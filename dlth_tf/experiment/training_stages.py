@@ -191,7 +191,7 @@ class EarlyBirdTraining(FitStage):
 
     @property
     def title(self):
-        return f"train until ticket {self.sparsity:.3g} has settled, seed {self.seed}"
+        return f"train until ticket {self.sparsity:.8g} has settled, seed {self.seed}"
 
     def callbacks(self, bench, done):
         from dlth_tf.callbacks.early_bird import EarlyBird

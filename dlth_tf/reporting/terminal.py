@@ -1,5 +1,6 @@
 """The comparison for a terminal: a table with a small chart in every row."""
 
+from dlth_tf.experiment.methods import written
 from dlth_tf.reporting.comparison import Cell, Comparison
 from dlth_tf.reporting.missing import begun_line, missing_lines
 from dlth_tf.reporting.reading import Experiment
@@ -30,7 +31,7 @@ def _blocks(comparison: Comparison, columns: int) -> list[str]:
     dense = [comparison.dense] if comparison.dense else []
     blocks = [("dense", dense)] if dense else []
     for sparsity in comparison.sparsities:
-        blocks.append((f"sparsity {sparsity:g}", comparison.at(sparsity)))
+        blocks.append((f"sparsity {written(sparsity)}", comparison.at(sparsity)))
     lines = _LEGEND.splitlines()
     for heading, cells in blocks:
         ends = f"{low:<{width // 2}.1f}{high:>{width - width // 2}.1f}"
