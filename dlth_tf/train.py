@@ -85,9 +85,9 @@ def _experiment(
     runs = runs_of(settings) if shard is None else shard.of(runs_of(settings))
     results.check(settings)
     if flags.FLAGS.dry_run:
-        print(describe(runs, bench))
         start_tensorflow_quietly()
-        networks.check_exists(settings.task.network)
+        _check(settings, runs, bench)
+        print(describe(runs, bench))
         print(layer_tables(runs, bench))
         return 0
     workers = hardware.workers

@@ -154,6 +154,14 @@ class Training(FitStage):
         end = self.end or Moment(epochs=self._stretched_recipe(per_epoch).epochs)
         return end.in_steps(per_epoch) - self.first_step(bench)
 
+    def check(self, bench):
+        if self.steps(bench) < 1:
+            length = self._stretched_recipe(self.steps_per_epoch(bench)).epochs
+            raise ValueError(
+                f"--rewind_to must be below the {length} epochs of the training "
+                f"({length * self.steps_per_epoch(bench)} steps). Received: {self.begin}"
+            )
+
     def optimizer(self, steps_per_epoch):
         return self._stretched_recipe(steps_per_epoch).optimizer(steps_per_epoch)
 

@@ -109,3 +109,16 @@ def test_the_printed_command_is_the_one_that_was_run():
         program.flags.FLAGS(["train", *words[3:]])
         again = program.program_flags.as_dict()
     assert again | {"report": False} == flags
+
+
+@pytest.mark.parametrize("more", [[], ["--dry_run"]])
+@pytest.mark.parametrize("method", ["lth", "lth_iter", "lr_rewind"])
+@pytest.mark.parametrize("rewind_to", ["2ep", "16", "5ep"])
+def test_rewinding_past_the_end_is_refused(train, tmp_path, method, rewind_to, more):
+    rewound = (f"--method=dense,{method}", f"--rewind_to={rewind_to}", "--model=mlp")
+    outcome = train(f"--output_dir={tmp_path}/new", *rewound, *more)
+    assert outcome.code == 2
+    (line,) = outcome.err.strip().splitlines()
+    assert "--rewind_to must be below the 2 epochs of the training (16 steps)" in line
+    assert outcome.out == ""
+    assert not (tmp_path / "new").exists()
