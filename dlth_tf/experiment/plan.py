@@ -163,8 +163,9 @@ def describe(runs: Sequence[Run], bench: Workbench) -> str:
     """The plan, as `--dry_run` prints it."""
     stages = [stage for stage in stages_of(runs) if stage.images(bench)]
     needed = [{stage.key for stage in run.stage.lineage()} for run in runs]
-    done = [stage for stage in stages if bench.store.is_done(stage)]
-    left = sum(stage.images(bench) for stage in stages if stage not in done)
+    status = {stage.key: _status(stage, bench) for stage in stages}
+    done = [stage for stage in stages if status[stage.key] == "done"]
+    left = sum(stage.images(bench) for stage in stages if not status[stage.key])
     lines = [f"{len(runs)} runs:"]
     for run in runs:
         images = images_of([run], bench)
@@ -174,7 +175,8 @@ def describe(runs: Sequence[Run], bench: Workbench) -> str:
     for stage in stages:
         shared = sum(stage.key in keys for keys in needed)
         note = f"  shared by {shared} runs" if shared > 1 else ""
-        note += "  done" if stage in done else ""
+        note += "  at most" if getattr(stage, "may_end_early", False) else ""
+        note += f"  {status[stage.key]}" if status[stage.key] else ""
         lines.append(
             f"  {stage.title:<58} {stage.steps(bench):>9,} steps "
             f"{stage.images(bench):>14,} images{note}"
@@ -184,6 +186,14 @@ def describe(runs: Sequence[Run], bench: Workbench) -> str:
     )
     lines.append(_estimate(done, left, bench))
     return "\n".join(lines)
+
+
+def _status(stage: Stage, bench: Workbench) -> str:
+    """Whether it is done, or failed with what it builds on; nothing if it is to come."""
+    done = [needed for needed in stage.lineage() if bench.store.is_done(needed)]
+    if any(map(bench.store.failure, done)):
+        return "failed"
+    return "done" if stage in done else ""
 
 
 def _estimate(done: Sequence[Stage], images_left: int, bench: Workbench) -> str:

@@ -43,6 +43,18 @@ class Task:
     sync_batch_norm: bool = False
 
 
+class StageFailed(RuntimeError):
+    """What a stage came to is no evidence; the message says why.
+
+    Attributes:
+        stage: the one that failed.
+    """
+
+    def __init__(self, stage: "Stage", reason: str):
+        super().__init__(reason)
+        self.stage = stage
+
+
 @dataclasses.dataclass(frozen=True)
 class Stage:
     """A piece of work that is computed once and kept."""
@@ -58,7 +70,11 @@ class Stage:
         raise NotImplementedError
 
     def compute(self, bench: "Workbench", folder: Path) -> dict:
-        """Does the work and writes its file to `folder`; returns what to record."""
+        """Does the work and writes its file to `folder`; returns what to record.
+
+        Raises:
+            StageFailed: its result would be no evidence.
+        """
         raise NotImplementedError
 
     def check(self, bench: "Workbench") -> None:

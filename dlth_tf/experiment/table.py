@@ -25,16 +25,18 @@ def table(results: Iterable[dict]) -> str:
     left counts the kernels; FLOPs left is for one image, zeros skipped. Images seen and
     FLOPs of the training are relative to training the dense network once; there, too,
     the steps of a fixed ticket skip its zeros, while pretraining and transformation are
-    dense.
+    dense. A run that failed has a row of its own, and counts in no mean.
     """
     cells: dict[tuple, list[dict]] = defaultdict(list)
     for result in results:
         cells[result["sparsity"], result["method"]].append(result)
     order = list(METHODS)
-    rows = [
-        _row(sparsity, method, cells[sparsity, method])
-        for sparsity, method in sorted(cells, key=lambda c: (c[0], order.index(c[1])))
-    ]
+    rows = []
+    for sparsity, method in sorted(cells, key=lambda c: (c[0], order.index(c[1]))):
+        runs = cells[sparsity, method]
+        finished = [run for run in runs if "failed" not in run]
+        rows += [_row(sparsity, method, finished)] if finished else []
+        rows += [_failed_row(run) for run in runs if "failed" in run]
     return aligned([_HEAD, *rows])
 
 
@@ -54,6 +56,12 @@ def _row(sparsity: float, method: str, runs: Sequence[dict]) -> tuple[str, ...]:
         f"{_mean(runs, 'train_flops_cost'):.2f}x",
         str(len(runs)),
     )
+
+
+def _failed_row(run: dict) -> tuple[str, ...]:
+    unknown = ("-",) * (len(_HEAD) - 4)
+    named = (run["method"], written(run["sparsity"]), run["failed"])
+    return (*named, *unknown, f"seed {run['seed']}")
 
 
 def _mean(runs: Sequence[dict], name: str) -> float:

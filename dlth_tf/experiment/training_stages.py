@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from dlth_tf.callbacks.schedules import PenaltyGrowth
 from dlth_tf.experiment.moment import BEGINNING, Moment
@@ -50,6 +50,8 @@ class FitStage(WeightsStage):
     """
 
     by_all_workers = True
+    may_end_early: ClassVar[bool] = False
+    """Whether its steps are those at the most."""
 
     weights: WeightsStage
     recipe: Recipe | TransformationRecipe
@@ -184,12 +186,10 @@ class Training(FitStage):
 
 @dataclasses.dataclass(frozen=True)
 class EarlyBirdTraining(FitStage):
-    """Dense training until the magnitude ticket of a sparsity has settled.
-
-    Its steps are those at the most.
-    """
+    """Dense training until the magnitude ticket of a sparsity has settled."""
 
     noun = "early-bird weights"
+    may_end_early = True
 
     weights: WeightsStage
     recipe: Recipe

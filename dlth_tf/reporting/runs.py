@@ -75,7 +75,7 @@ def _cell(
     comparison: Comparison, cell: Cell | None, missing: Mapping[str, list[int]]
 ) -> str:
     if cell is None:
-        return tag("span", "missing", class_="soft")
+        return tag("span", "none finished", class_="soft")
     best = comparison.best(cell.sparsity)
     cost = "" if cell.cost is None else f"{cell.cost:.2f}x · "
     close = "≈ " if best and cell is not best and cell.close_to(best) else ""

@@ -2,7 +2,7 @@
 
 from dlth_tf.experiment.methods import written
 from dlth_tf.reporting.comparison import Cell, Comparison
-from dlth_tf.reporting.missing import begun_line, missing_lines
+from dlth_tf.reporting.missing import begun_line, failed_lines, missing_lines
 from dlth_tf.reporting.reading import Experiment
 
 _WIDEST, _NARROWEST = 48, 16
@@ -15,6 +15,7 @@ def as_text(experiment: Experiment, comparison: Comparison, columns: int = 80) -
     """The report in so many columns: means, spreads and seeds on one scale."""
     lines = _blocks(comparison, columns) if comparison.cells else ["No run is finished."]
     for lead, listed in (
+        ("Failed", failed_lines(experiment)),
         ("Not finished", missing_lines(experiment)),
         ("In progress", [begun_line(begun) for begun in experiment.begun]),
         ("Passed over", experiment.skipped),
