@@ -1,5 +1,6 @@
 """Runs without numbers: those that diverge, and those that do not stand the audit."""
 
+import functools
 import json
 import shutil
 
@@ -216,3 +217,30 @@ def test_what_is_left_is_counted_in_the_weights():
     kernel.flat[kernel.argmax()] = 0.0
     model.layers[0].kernel.assign(kernel)
     assert weights_left(model, ticket).masks["only"].sum() == 7
+
+
+def test_scores_that_are_no_numbers_fail_their_run_alone(train, monkeypatch, tmp_path):
+    from dlth_tf import saliency
+
+    def snip_ticket(*arguments, **options):
+        raise ValueError("Kernel 'dense1' must have numbers as scores. It has NaN.")
+
+    monkeypatch.setattr(saliency, "snip_ticket", snip_ticket)
+    outcome = train("--method=snip,dense", *SMALL, f"--output_dir={tmp_path}")
+    assert outcome.code == 1
+    dense, snip = results_in(tmp_path)
+    assert dense["test_accuracy"] and "It has NaN" in snip["failed"]
+
+
+def test_images_of_steps_that_loss_scaling_skips_are_seen(train, monkeypatch, tmp_path):
+    from dlth_tf.experiment import resumable_fit
+
+    large = functools.partial(resumable_fit.LossScaling, initial_scale=2.0**19)
+    monkeypatch.setattr(resumable_fit, "LossScaling", large)
+    scaled = ("--method=dense", "--mixed_precision=float16", "--learning_rate=0.01")
+    outcome = train(*SMALL, *scaled, "--epochs=2", f"--output_dir={tmp_path}")
+    assert outcome.code == 0, outcome.err
+    (result,) = results_in(tmp_path)
+    assert result["train_images"] == 128
+    record = json.loads(next(tmp_path.glob("stages/train-*/stage.json")).read_text())
+    assert 0 < record["steps"] < 4
