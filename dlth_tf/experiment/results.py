@@ -40,7 +40,7 @@ class Results:
         One that failed is, for as long as the stage that failed has its folder.
         """
         result = self._result(run)
-        if result is None or result["key"] != run.stage.key:
+        if result is None or result.get("key") != run.stage.key:
             return False
         return "failed" not in result or self._failed_stage(result).exists()
 
@@ -53,8 +53,10 @@ class Results:
         return f"{result['failed']} (to try again, remove '{folder}')"
 
     def all(self) -> list[dict]:
-        """All finished runs in the folder, in the order of their names."""
-        return [_read(p) for p in sorted((self._root / "runs").glob("*/result.json"))]
+        """All runs in the folder, those that failed too, in the order of their names."""
+        found = [_read(p) for p in sorted((self._root / "runs").glob("*/result.json"))]
+        # Earlier versions named a run of many digits otherwise: it is there twice then.
+        return list({(r["method"], r["sparsity"], r["seed"]): r for r in found}.values())
 
     def finish(self, run: Run, bench: Workbench, flags: dict) -> dict:
         """Measures a run whose stages are done on the test set, and files the result.

@@ -63,7 +63,7 @@ class ResumableFit:
         self._check_agreement(progress.in_steps(self._per_epoch))
         own_callbacks = stage.callbacks(bench, progress.in_steps(self._per_epoch))
         saved.restore_callbacks(own_callbacks)
-        if self._epochs and not progress.finished:
+        if not progress.finished:
             bench.reporter.stage(stage.title, progress, self._epochs)
             try:
                 self._fit(model, checkpoints, saved, own_callbacks)

@@ -1,10 +1,12 @@
 """A run's row says what was done: its name, its numbers, the command that made it."""
 
+import json
 import shlex
 
 import pytest
 from absl.testing import flagsaver
 
+from dlth_tf.experiment.results import Results
 from dlth_tf.experiment.table import table
 from tests.program.conftest import QUICK, results_in
 
@@ -38,13 +40,13 @@ def test_equal_sparsities_are_one_run():
 
 
 def test_stages_that_are_titled_alike_are_all_counted(train, tmp_path):
-    cycles = ("--method=lth_iter", "--cycles=3", "--sparsity=0.9999999")
+    cycles = ("--method=lth_iter", "--cycles=2", "--sparsity=0.9999999")
     outcome = train(f"--output_dir={tmp_path}", *SHORT, *cycles)
     assert outcome.code == 0, outcome.err
     (result,) = results_in(tmp_path)
-    assert result["train_images"] == 4 * 64
-    assert result["train_cost"] == 4.0
-    assert len(result["history"]) == 4
+    assert result["train_images"] == 3 * 64
+    assert result["train_cost"] == 3.0
+    assert len(result["history"]) == 3
 
 
 @pytest.mark.parametrize("method", ["lth_iter", "rst_iter"])
@@ -67,6 +69,14 @@ def result(seed: int, left: float, method: str = "rst") -> dict:
         "train_cost": 2.0,
         "train_flops_cost": 1.0,
     }
+
+
+def test_a_run_under_an_earlier_name_is_counted_once(tmp_path):
+    for name in ("rst-0.790285-seed0", "rst-0.7902848-seed0"):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps(result(0, 0.1)))
+    assert Results(tmp_path).publish() == table([result(0, 0.1)])
 
 
 def test_size_is_the_mean_of_the_seeds_like_the_accuracy():
