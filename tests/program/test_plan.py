@@ -104,13 +104,13 @@ def hold_against_the_deed(train, arguments) -> None:
 
 @given(commands(methods=1))
 @example(["--method=lth,eb", "--epochs=3", "--rewind_to=1ep", "--train_examples=40"])
-@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_plan_is_what_is_done(train, arguments):
     hold_against_the_deed(train, arguments)
 
 
 @pytest.mark.long
 @given(commands(methods=3))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_many_plans_are_what_is_done(train, arguments):
     hold_against_the_deed(train, arguments)
