@@ -33,7 +33,7 @@ def _contents(folder: Path) -> Iterator[tuple[str, object]]:
         yield f"{path.parent.name}/history", json.dumps(record.get("history"))
     for path in folder.glob("runs/*/result.json"):
         result = json.loads(path.read_text())
-        measured = {name: result[name] for name in _MEASURED}
+        measured = {name: result.get(name) for name in _MEASURED}
         yield f"{path.parent.name}/result.json", json.dumps(measured)
     yield "table.md", (folder / "table.md").read_text()
 

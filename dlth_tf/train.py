@@ -31,6 +31,7 @@ from dlth_tf.experiment.plan import Run, Settings, describe, runs_of, stages_of
 from dlth_tf.experiment.progress import Reporter
 from dlth_tf.experiment.quiet import start_tensorflow_quietly
 from dlth_tf.experiment.results import Results
+from dlth_tf.experiment.stages import StageFailed
 from dlth_tf.experiment.stop_signals import Stopped, StopSignals
 from dlth_tf.experiment.workbench import PlanBench, Workbench
 from dlth_tf.storage.files import WriteFailed
@@ -85,9 +86,9 @@ def _experiment(
     runs = runs_of(settings) if shard is None else shard.of(runs_of(settings))
     results.check(settings)
     if flags.FLAGS.dry_run:
-        print(describe(runs, bench))
         start_tensorflow_quietly()
-        networks.check_exists(settings.task.network)
+        _check(settings, runs, bench)
+        print(describe(runs, bench))
         print(layer_tables(runs, bench))
         return 0
     workers = hardware.workers
@@ -111,19 +112,33 @@ def _experiment(
     shown = Path(output_dir, "report.html").exists()
     if flags.FLAGS.report and (left or not shown):
         _report(output_dir, reporter)
-    return _export(runs, bench, results, reporter) if flags.FLAGS.export else 0
+    exported = _export(runs, bench, results, reporter) if flags.FLAGS.export else 0
+    return _say_failures(runs, results, reporter) or exported
+
+
+def _say_failures(runs: Sequence[Run], results: Results, reporter: Reporter) -> int:
+    failures = {run.name: said for run in runs if (said := results.failure(run))}
+    for name, failure in failures.items():
+        reporter.line(f"Failed: {name}: {failure}")
+    if not failures:
+        return 0
+    return say(
+        f"{len(failures)} of {len(runs)} runs failed. They would end alike: the same "
+        "command tries one again only after its folder, named above, was removed.",
+        FAILURE,
+    )
 
 
 def _export(
     runs: list[Run], bench: Workbench, results: Results, reporter: Reporter
 ) -> int:
-    """Exports each run that is not exported yet."""
+    """Exports each run that is not exported yet, less those that failed."""
     from dlth_tf.experiment.run_export import FOLDER, export_run
 
     start_tensorflow_quietly()
     for run in runs:
         folder = results.folder(run)
-        if (folder / FOLDER).exists():
+        if (folder / FOLDER).exists() or results.failure(run):
             continue
         try:
             export_run(FinishedRun.read(folder), folder / FOLDER, bench.data)
@@ -163,24 +178,27 @@ def _run_all(
     runs: Sequence[Run], bench: Workbench, results: Results, reporter: Reporter
 ) -> int:
     """Makes all runs, those last that need a stage another program is at."""
-    from dlth_tf.experiment.callbacks import TrainingFailed
-
     waiting = list(enumerate(runs, 1))
     told = ""
     while waiting:
         tried, waiting = waiting, []
         for number, run in tried:
             reporter.run(number, len(runs), run.name)
+            flags_given = program_flags.as_dict()
             try:
                 bench.obtain(run.stage)
+                result = results.finish(run, bench, flags_given)
             except InUse as error:
                 waiting.append((number, run))
                 in_use = str(error)
                 continue
-            except (TrainingFailed, OSError) as error:
+            except StageFailed as failure:
+                results.fail(run, bench, flags_given, failure)
+                reporter.line(f"    {failure}")
+            except OSError as error:
                 return say(f"{run.name}: {_with_advice(error)}", FAILURE)
-            result = results.finish(run, bench, program_flags.as_dict())
-            reporter.line(f"    test accuracy {100 * result['test_accuracy']:.2f}%")
+            else:
+                reporter.line(f"    test accuracy {100 * result['test_accuracy']:.2f}%")
         if len(waiting) == len(tried):
             if in_use != told:
                 reporter.line(f"Waiting: {in_use}")

@@ -9,12 +9,9 @@ import keras
 
 from dlth_tf.experiment.evaluation import evaluate
 from dlth_tf.experiment.progress import Reporter
+from dlth_tf.experiment.stages import Stage, StageFailed
 from dlth_tf.network.variables import get_weights, set_weights
 from official.distribution.statistics import average_statistics
-
-
-class TrainingFailed(RuntimeError):
-    """The training can't go on; the message says where and why."""
 
 
 class StopAfter(keras.callbacks.Callback):
@@ -33,17 +30,15 @@ class StopAfter(keras.callbacks.Callback):
 class StopOnNaN(keras.callbacks.Callback):
     """Fails at the first step whose loss is not a number."""
 
-    def __init__(self, first_step: int):
+    def __init__(self, stage: Stage, first_step: int):
         super().__init__()
+        self._stage = stage
         self._step = first_step
 
     def on_train_batch_end(self, batch, logs=None):
         self._step += 1
         if not math.isfinite(float(logs["loss"])):
-            raise TrainingFailed(
-                f"The loss became {float(logs['loss'])} at step {self._step}. The last "
-                "checkpoint before is kept. Try a lower learning rate."
-            )
+            raise StageFailed(self._stage, f"diverged at step {self._step}")
 
 
 class _Validation(keras.callbacks.Callback):

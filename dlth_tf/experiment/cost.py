@@ -1,10 +1,17 @@
 """What a run costs: its network for one image, its trainings in all."""
 
+import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from dlth_tf.experiment.stages import Stage, WeightsStage
+from dlth_tf.experiment.stages import Stage
 from dlth_tf.experiment.training_stages import FitStage
 from dlth_tf.experiment.workbench import Workbench
+
+if TYPE_CHECKING:
+    import keras
+
+    from dlth_tf.tickets.ticket import Ticket
 
 # A multiply-add is two operations; forward, then backward to inputs and to weights.
 _FLOPS = 2 * 3
@@ -30,10 +37,23 @@ def dense_training_flops(dense: FitStage, bench: Workbench) -> int:
     return _FLOPS * bench.dense_cost.multiply_adds * dense.images(bench)
 
 
-def network_cost(stage: WeightsStage, bench: Workbench) -> dict:
-    """Parameters and multiply-adds of a stage's network, ready for JSON."""
-    cost = stage.cost(bench)
+def network_cost(network: "keras.Model", left: "Ticket", bench: Workbench) -> dict:
+    """Weights, parameters and multiply-adds of a network, ready for JSON.
+
+    Args:
+        network: perhaps smaller than the dense one, with which it is compared.
+        left: what counts as left of it.
+        bench: has the dense network.
+    """
+    from dlth_tf.cost import layer_costs
+    from dlth_tf.network.kernels import kernel_shapes
+
+    cost = layer_costs(network, left)
+    sizes = {n: math.prod(shape) for n, shape in kernel_shapes(bench.blueprint).items()}
+    counts = {name: int(left.masks[name].sum()) for name in sizes}
     return {
+        "weights_left": sum(counts.values()) / sum(sizes.values()),
+        "sparsity_per_layer": {n: 1.0 - counts[n] / size for n, size in sizes.items()},
         "parameters_left": cost.kept_parameters,
         "multiply_adds_left": cost.kept_multiply_adds,
         "dense_parameters": bench.dense_cost.parameters,

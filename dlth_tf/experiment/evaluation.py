@@ -4,7 +4,9 @@ import dataclasses
 
 import keras
 import numpy as np
+from scipy.special import log_softmax
 
+from dlth_tf.evaluating.metrics import losses, ranks
 from official.distribution.workers import ALONE, Workers
 
 _IMAGES_AT_ONCE = 500
@@ -13,12 +15,16 @@ _PIXELS_AT_ONCE = 500 * 64 * 64  # 40 images of ImageNet
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """Accuracies are fractions of the images; the loss is their mean cross-entropy."""
+    """Accuracies are fractions of the images; the loss is their mean cross-entropy.
+
+    `not_finite` of the images have an output that is NaN or infinite.
+    """
 
     accuracy: float
     top5: float
     loss: float
     images: int
+    not_finite: int
 
 
 def evaluate(model: keras.Model, data, split: str, workers: Workers = ALONE) -> Measured:
@@ -32,16 +38,14 @@ def evaluate(model: keras.Model, data, split: str, workers: Workers = ALONE) -> 
     """
     height, width, _ = data.input_shape
     batch_size = max(1, min(_IMAGES_AT_ONCE, _PIXELS_AT_ONCE // (height * width)))
-    right = right5 = images = 0
-    loss = 0.0
+    sums = np.zeros(5)
     for x, y in data.evaluation_batches(split, batch_size, workers.shard):
         logits = np.asarray(model.predict_on_batch(x), np.float64)
-        logits -= logits.max(axis=1, keepdims=True)
-        of_label = logits[np.arange(len(y)), y]
-        rank = (logits > of_label[:, None]).sum(axis=1)
-        right += int((rank == 0).sum())
-        right5 += int((rank < 5).sum())
-        loss += float((np.log(np.exp(logits).sum(axis=1)) - of_label).sum())
-        images += len(y)
-    right, right5, loss, images = workers.sum([right, right5, loss, images]).tolist()
-    return Measured(right / images, right5 / images, loss / images, int(images))
+        rank = ranks(logits, y)
+        loss = losses(log_softmax(logits, axis=1), y).sum()
+        finite = np.isfinite(logits).all(axis=1)
+        sums += [(rank < 1).sum(), (rank < 5).sum(), loss, len(y), (~finite).sum()]
+    right, right5, loss, images, not_finite = workers.sum(sums).tolist()
+    return Measured(
+        right / images, right5 / images, loss / images, int(images), int(not_finite)
+    )

@@ -35,6 +35,7 @@ class FinishedRun:
 
         Raises:
             FileNotFoundError: there is no finished run; the message names those near.
+            ValueError: the run failed.
             OSError: its files are damaged.
         """
         folder = Path(folder)
@@ -50,6 +51,8 @@ class FinishedRun:
             task = Task(**json.loads(experiment.read_text())["task"])
         except (ValueError, KeyError, TypeError) as error:
             raise OSError(f"The files of run '{folder}' are damaged: {error}") from error
+        if "failed" in result:
+            raise ValueError(f"Run '{folder}' has no network: {result['failed']}.")
         return cls(folder, task, result)
 
     def network(self, data) -> "keras.Model":

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 
+from dlth_tf.experiment.methods import written
 from dlth_tf.experiment.plan import Run
 from dlth_tf.experiment.table import aligned
 from dlth_tf.experiment.workbench import Workbench
@@ -25,7 +26,7 @@ def layer_tables(runs: Iterable[Run], bench: Workbench) -> str:
             methods.setdefault(key, []).append(run.method)
     parts = []
     for (sparsity, placement), users in methods.items():
-        words = f"sparsity {sparsity:g} {placement.title}".strip()
+        words = f"sparsity {written(sparsity)} {placement.title}".strip()
         note = ""
         if placement.distribution == "global":
             note = " Layers compete; so much a random ticket removes."

@@ -143,6 +143,16 @@ METHODS: dict[str, Method] = {
 WITHOUT_SPARSITY = {"dense"}
 
 
+def written(sparsity: float) -> str:
+    """A sparsity in its shortest digits; no two that differ are written alike."""
+    return repr(sparsity).removesuffix(".0")
+
+
+def cell_name(method: str, sparsity: float) -> str:
+    """What the runs of a method at a sparsity are called, but for their seeds."""
+    return method if method in WITHOUT_SPARSITY else f"{method}-{written(sparsity)}"
+
+
 def summary(method: Method) -> str:
     """A method in a line, for help texts and tables."""
     return method.__doc__.splitlines()[0]

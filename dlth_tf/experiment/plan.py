@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from dlth_tf.experiment.lab import Cycles, Lab
-from dlth_tf.experiment.methods import METHODS, WITHOUT_SPARSITY
+from dlth_tf.experiment.methods import METHODS, WITHOUT_SPARSITY, cell_name
 from dlth_tf.experiment.moment import Moment
 from dlth_tf.experiment.placement import Placement
 from dlth_tf.experiment.sparse_training import USUAL_CHANGES, MaskChanges
@@ -95,9 +95,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        if self.method in WITHOUT_SPARSITY:
-            return f"{self.method}-seed{self.seed}"
-        return f"{self.method}-{self.sparsity:g}-seed{self.seed}"
+        return f"{cell_name(self.method, self.sparsity)}-seed{self.seed}"
 
     @property
     def stage(self) -> WeightsStage:
@@ -140,14 +138,13 @@ class Shard:
 
 def runs_of(settings: Settings) -> list[Run]:
     """All runs, those of one seed and sparsity together, each once."""
-    runs: dict[str, Run] = {}
+    runs: dict[tuple, Run] = {}
     for seed in settings.seeds:
         for sparsity in settings.sparsities:
             for method in settings.methods:
                 used = 0.0 if method in WITHOUT_SPARSITY else sparsity
-                lab = settings.lab(used, seed)
-                run = Run(method, used, seed, lab)
-                runs.setdefault(run.name, run)
+                run = Run(method, used, seed, settings.lab(used, seed))
+                runs.setdefault((method, used, seed), run)
     return list(runs.values())
 
 
@@ -166,8 +163,9 @@ def describe(runs: Sequence[Run], bench: Workbench) -> str:
     """The plan, as `--dry_run` prints it."""
     stages = [stage for stage in stages_of(runs) if stage.images(bench)]
     needed = [{stage.key for stage in run.stage.lineage()} for run in runs]
-    done = [stage for stage in stages if bench.store.is_done(stage)]
-    left = sum(stage.images(bench) for stage in stages if stage not in done)
+    status = {stage.key: _status(stage, bench) for stage in stages}
+    done = [stage for stage in stages if status[stage.key] == "done"]
+    left = sum(stage.images(bench) for stage in stages if not status[stage.key])
     lines = [f"{len(runs)} runs:"]
     for run in runs:
         images = images_of([run], bench)
@@ -177,7 +175,8 @@ def describe(runs: Sequence[Run], bench: Workbench) -> str:
     for stage in stages:
         shared = sum(stage.key in keys for keys in needed)
         note = f"  shared by {shared} runs" if shared > 1 else ""
-        note += "  done" if stage in done else ""
+        note += "  at most" if getattr(stage, "may_end_early", False) else ""
+        note += f"  {status[stage.key]}" if status[stage.key] else ""
         lines.append(
             f"  {stage.title:<58} {stage.steps(bench):>9,} steps "
             f"{stage.images(bench):>14,} images{note}"
@@ -187,6 +186,14 @@ def describe(runs: Sequence[Run], bench: Workbench) -> str:
     )
     lines.append(_estimate(done, left, bench))
     return "\n".join(lines)
+
+
+def _status(stage: Stage, bench: Workbench) -> str:
+    """Whether it is done, or failed with what it builds on; nothing if it is to come."""
+    done = [needed for needed in stage.lineage() if bench.store.is_done(needed)]
+    if any(map(bench.store.failure, done)):
+        return "failed"
+    return "done" if stage in done else ""
 
 
 def _estimate(done: Sequence[Stage], images_left: int, bench: Workbench) -> str:

@@ -8,15 +8,11 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from dlth_tf.experiment.cost import (
-    dense_training_flops,
-    network_cost,
-    training_flops,
-)
 from dlth_tf.experiment.lock import Lock
 from dlth_tf.experiment.plan import Run, Settings
+from dlth_tf.experiment.row import failed_row, finished_row
 from dlth_tf.experiment.setting_flags import flag_of
-from dlth_tf.experiment.stages import WeightsStage
+from dlth_tf.experiment.stages import StageFailed
 from dlth_tf.experiment.store import write_json
 from dlth_tf.experiment.table import table
 from dlth_tf.experiment.workbench import Workbench
@@ -24,7 +20,6 @@ from dlth_tf.storage.files import atomic_write, remove_temporaries
 
 _EXPERIMENT = "experiment.json"
 _ASKED = "asked"
-_SETTLED = "settled_after_epochs"
 _PACKAGES = ("keras", "tensorflow", "jax", "tensorflow-model-optimization", "numpy")
 
 
@@ -41,17 +36,42 @@ class Results:
         return self._root / "runs" / run.name
 
     def is_done(self, run: Run) -> bool:
-        """Whether this very run is there, not one of the same name by other settings."""
-        path = self.folder(run) / "result.json"
-        return path.exists() and _read(path).get("key") == run.stage.key
+        """Whether this very run is there, not one of the same name by other settings.
+
+        One that failed is, for as long as the stage that failed has its folder.
+        """
+        result = self._result(run)
+        if result is None or result.get("key") != run.stage.key:
+            return False
+        return "failed" not in result or self._failed_stage(result).exists()
+
+    def failure(self, run: Run) -> str | None:
+        """Why a run failed, and how to try it again; None if it did not."""
+        result = self._result(run)
+        if result is None or "failed" not in result:
+            return None
+        folder = self._failed_stage(result)
+        return f"{result['failed']} (to try again, remove '{folder}')"
 
     def all(self) -> list[dict]:
-        """All finished runs in the folder, in the order of their names."""
-        return [_read(p) for p in sorted((self._root / "runs").glob("*/result.json"))]
+        """All runs in the folder, those that failed too, in the order of their names."""
+        found = [_read(p) for p in sorted((self._root / "runs").glob("*/result.json"))]
+        # Earlier versions named a run of many digits otherwise: it is there twice then.
+        return list({(r["method"], r["sparsity"], r["seed"]): r for r in found}.values())
 
     def finish(self, run: Run, bench: Workbench, flags: dict) -> dict:
-        """Measures a run whose stages are done on the test set, and files the result."""
-        result = _measure(run, bench)
+        """Measures a run whose stages are done on the test set, and files the result.
+
+        Raises:
+            StageFailed: its numbers would be no evidence; nothing is filed.
+        """
+        return self._file(run, finished_row(run, bench), bench, flags)
+
+    def fail(self, run: Run, bench: Workbench, flags: dict, failure: StageFailed) -> dict:
+        """Files why a run has no numbers."""
+        return self._file(run, failed_row(run, bench, failure), bench, flags)
+
+    def _file(self, run: Run, result: dict, bench: Workbench, flags: dict) -> dict:
         if not bench.hardware.workers.is_chief:
             return result
         remove_temporaries(self.folder(run))
@@ -126,6 +146,14 @@ class Results:
             if not path.exists() or new not in asked:
                 write_json(path, there | {_ASKED: [*asked, new]})
 
+    def _result(self, run: Run) -> dict | None:
+        path = self.folder(run) / "result.json"
+        return _read(path) if path.exists() else None
+
+    def _failed_stage(self, result: dict) -> Path:
+        """The folder of the stage that a run failed at, also if all was moved."""
+        return self._root / "stages" / Path(result["stages"][-1]).name
+
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         """One program at a time writes the files that all of them share."""
@@ -145,51 +173,6 @@ def _read(path: Path) -> dict:
 def _as_json(settings: dict) -> dict:
     """The settings as they are once they were written and read."""
     return json.loads(json.dumps(settings))
-
-
-def _measure(run: Run, bench: Workbench) -> dict:
-    from dlth_tf.experiment.evaluation import evaluate
-
-    stage = run.stage
-    ticket = stage.masked_by and bench.ticket(stage.masked_by)
-    done = {needed: bench.store.record(needed) for needed in stage.lineage()}
-    records = {needed.title: record for needed, record in done.items()}
-    flops = training_flops(done, bench)
-    workers = bench.hardware.workers
-    measured = evaluate(bench.network_with(stage), bench.data, "test", workers=workers)
-    images = sum(record.get("images", 0) for record in records.values())
-    return {
-        "key": run.stage.key,
-        "method": run.method,
-        "sparsity": run.sparsity,
-        "seed": run.seed,
-        "test_accuracy": measured.accuracy,
-        "test_top5": measured.top5,
-        "test_loss": measured.loss,
-        "test_images": measured.images,
-        "train_images": images,
-        "train_cost": images / run.dense_stage.images(bench),
-        "train_flops": flops,
-        "train_flops_cost": flops / dense_training_flops(run.dense_stage, bench),
-        **network_cost(stage, bench),
-        "seconds": sum(record.get("seconds", 0.0) for record in records.values()),
-        "weights_left": 1.0 - ticket.sparsity if ticket else 1.0,
-        "sparsity_per_layer": ticket.sparsity_per_kernel() if ticket else {},
-        _SETTLED: next((r[_SETTLED] for r in records.values() if _SETTLED in r), None),
-        "history": {
-            title: record["history"]
-            for title, record in records.items()
-            if "history" in record
-        },
-        "shrunk_by": _shrunk_by(stage, bench),
-        "stages": [os.fspath(bench.store.folder(s)) for s in stage.lineage()],
-    }
-
-
-def _shrunk_by(stage: WeightsStage, bench: Workbench) -> str | None:
-    """The folder of the ticket by which a run's network was made smaller."""
-    shrunk = getattr(stage, "shrunk", False)
-    return os.fspath(bench.store.folder(stage.masked_by)) if shrunk else None
 
 
 def _versions() -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import keras
+import numpy as np
 
 from dlth_tf.callbacks.weight_decay import CoupledL2
 from dlth_tf.experiment.callbacks import (
@@ -19,6 +20,7 @@ from dlth_tf.experiment.callbacks import (
 )
 from dlth_tf.experiment.checkpoint import Checkpoint, Checkpoints
 from dlth_tf.experiment.save_checkpoint import EpochMadeWhole, SaveCheckpoint
+from dlth_tf.experiment.stages import StageFailed
 from official.data.feed import reading_errors
 from official.distribution.batches import distributed_feed
 from official.distribution.loss_scaling import LossScaling
@@ -47,6 +49,7 @@ class ResumableFit:
         """Trains from where it stopped; returns what to record.
 
         Raises:
+            StageFailed: it diverged, be it in the very last step.
             Stopped: the program was asked to end; the state is kept.
             UnreadableData: an image can't be read; the last checkpoint is kept.
         """
@@ -58,18 +61,20 @@ class ResumableFit:
         progress = saved.progress
         self._check_agreement(progress.in_steps(self._per_epoch))
         own_callbacks = stage.callbacks(bench)
-        if self._epochs:
-            if not progress.finished:
-                bench.reporter.stage(stage.title, progress, self._epochs)
-            try:
-                self._fit(model, checkpoints, saved, own_callbacks)
-            except EpochMadeWhole:
-                return self.run()
-        bench.store.save_weights(self.folder, bench.weights_of(model))
-        taken = _steps_done(model) - stage.first_step(bench)
+        if not progress.finished:
+            bench.reporter.stage(stage.title, progress, self._epochs)
+        try:
+            self._fit(model, checkpoints, saved, own_callbacks)
+        except EpochMadeWhole:
+            return self.run()
+        weights = bench.weights_of(model)
+        seen = min(len(progress.history) * self._per_epoch, stage.steps(bench))
+        if not all(np.isfinite(value).all() for value in weights.values()):
+            raise StageFailed(stage, f"diverged at step {seen}")
+        bench.store.save_weights(self.folder, weights)
         record = {
-            "steps": taken,
-            "images": taken * stage.recipe.batch_size,
+            "steps": _steps_done(model) - stage.first_step(bench),
+            "images": seen * stage.recipe.batch_size,
             "seconds": round(progress.seconds, 3),
             "checkpoints": progress.checkpoints,
             "history": progress.history,
@@ -104,7 +109,7 @@ class ResumableFit:
             CoupledL2(self.stage.recipe.l2),
             *own_callbacks,
             StopAfter(self.stage.steps(bench) - done),
-            StopOnNaN(done),
+            StopOnNaN(self.stage, done),
             *validation(bench, self.stage),
             SaveCheckpoint(
                 checkpoints,

@@ -4,7 +4,7 @@ import dataclasses
 import time
 
 from dlth_tf.experiment.placement import Placement
-from dlth_tf.experiment.stages import TicketStage, WeightsStage
+from dlth_tf.experiment.stages import StageFailed, TicketStage, WeightsStage
 
 # How often a criterion runs its images through the network, forth and back.
 _PASSES = {"snip": 1, "grasp": 2, "synflow": 0}
@@ -47,7 +47,10 @@ class SaliencyTicket(TicketStage):
         model = bench.network_with(self.weights)
         sparsity = bench.sparsity(model, self.sparsity, self.placement)
         began = time.monotonic()
-        ticket = self._ticket(bench, model, sparsity)
+        try:
+            ticket = self._ticket(bench, model, sparsity)
+        except ValueError as error:  # The scores are no numbers: the rest was checked.
+            raise StageFailed(self, f"failed: {error}") from error
         ticket.save(folder / self.FILE)
         return {
             "images": self.images(bench),

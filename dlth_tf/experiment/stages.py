@@ -43,6 +43,18 @@ class Task:
     sync_batch_norm: bool = False
 
 
+class StageFailed(RuntimeError):
+    """What a stage came to is no evidence; the message says why.
+
+    Attributes:
+        stage: the one that failed.
+    """
+
+    def __init__(self, stage: "Stage", reason: str):
+        super().__init__(reason)
+        self.stage = stage
+
+
 @dataclasses.dataclass(frozen=True)
 class Stage:
     """A piece of work that is computed once and kept."""
@@ -58,7 +70,11 @@ class Stage:
         raise NotImplementedError
 
     def compute(self, bench: "Workbench", folder: Path) -> dict:
-        """Does the work and writes its file to `folder`; returns what to record."""
+        """Does the work and writes its file to `folder`; returns what to record.
+
+        Raises:
+            StageFailed: its result would be no evidence.
+        """
         raise NotImplementedError
 
     def check(self, bench: "Workbench") -> None:
@@ -153,7 +169,7 @@ class TicketStage(Stage):
     @property
     def amount(self) -> str:
         """The sparsity, and what is unusual about where it goes."""
-        return f"{self.sparsity:.3g} {self.placement.title}".strip()
+        return f"{self.sparsity:.8g} {self.placement.title}".strip()
 
     def check(self, bench):
         bench.random_ticket(0, self.sparsity, self.placement)
@@ -185,7 +201,7 @@ class RandomTicket(TicketStage):
 
     @property
     def title(self):
-        nested = f" within {self.within.sparsity:.3g}" if self.within else ""
+        nested = f" within {self.within.sparsity:.8g}" if self.within else ""
         return f"random ticket {self.amount}{nested}, seed {self.seed}"
 
     def compute(self, bench, folder):

@@ -49,6 +49,10 @@ class StageStore:
         """What was recorded when the stage was finished."""
         return json.loads((self.folder(stage) / "stage.json").read_text())
 
+    def failure(self, stage: Stage) -> str | None:
+        """Why a finished stage is no evidence; None if it is."""
+        return self.record(stage).get("failed")
+
     def finish(self, stage: Stage, record: Mapping) -> None:
         write_json(
             self.folder(stage) / "stage.json",

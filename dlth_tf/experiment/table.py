@@ -4,7 +4,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from dlth_tf.experiment.methods import METHODS
+from dlth_tf.experiment.methods import METHODS, written
 
 _HEAD = (
     "method",
@@ -21,20 +21,22 @@ _HEAD = (
 def table(results: Iterable[dict]) -> str:
     """Accuracy, size and cost, by method and sparsity, as Markdown.
 
-    Accuracy is the mean over seeds, with the sample standard deviation. Weights left
-    counts the kernels; FLOPs left is for one image, zeros skipped. Images seen and FLOPs
-    of the training are relative to training the dense network once; there, too, the
-    steps of a fixed ticket skip its zeros, while pretraining and transformation are
-    dense.
+    All numbers are means over seeds, accuracy with the sample standard deviation. Weights
+    left counts the kernels; FLOPs left is for one image, zeros skipped. Images seen and
+    FLOPs of the training are relative to training the dense network once; there, too,
+    the steps of a fixed ticket skip its zeros, while pretraining and transformation are
+    dense. A run that failed has a row of its own, and counts in no mean.
     """
     cells: dict[tuple, list[dict]] = defaultdict(list)
     for result in results:
         cells[result["sparsity"], result["method"]].append(result)
     order = list(METHODS)
-    rows = [
-        _row(sparsity, method, cells[sparsity, method])
-        for sparsity, method in sorted(cells, key=lambda c: (c[0], order.index(c[1])))
-    ]
+    rows = []
+    for sparsity, method in sorted(cells, key=lambda c: (c[0], order.index(c[1]))):
+        runs = cells[sparsity, method]
+        finished = [run for run in runs if "failed" not in run]
+        rows += [_row(sparsity, method, finished)] if finished else []
+        rows += [_failed_row(run) for run in runs if "failed" in run]
     return aligned([_HEAD, *rows])
 
 
@@ -43,16 +45,27 @@ def _row(sparsity: float, method: str, runs: Sequence[dict]) -> tuple[str, ...]:
     accuracy = f"{statistics.mean(accuracies):.2f}"
     if len(runs) > 1:
         accuracy += f" ± {statistics.stdev(accuracies):.2f}"
+    dense = runs[0]["dense_multiply_adds"]
     return (
         method,
-        f"{sparsity:g}",
+        written(sparsity),
         accuracy,
-        f"{100 * runs[0]['weights_left']:.1f}%",
-        f"{100 * runs[0]['multiply_adds_left'] / runs[0]['dense_multiply_adds']:.1f}%",
-        f"{statistics.mean(run['train_cost'] for run in runs):.2f}x",
-        f"{statistics.mean(run['train_flops_cost'] for run in runs):.2f}x",
+        f"{100 * _mean(runs, 'weights_left'):.1f}%",
+        f"{100 * _mean(runs, 'multiply_adds_left') / dense:.1f}%",
+        f"{_mean(runs, 'train_cost'):.2f}x",
+        f"{_mean(runs, 'train_flops_cost'):.2f}x",
         str(len(runs)),
     )
+
+
+def _failed_row(run: dict) -> tuple[str, ...]:
+    unknown = ("-",) * (len(_HEAD) - 4)
+    named = (run["method"], written(run["sparsity"]), run["failed"])
+    return (*named, *unknown, f"seed {run['seed']}")
+
+
+def _mean(runs: Sequence[dict], name: str) -> float:
+    return statistics.mean(run[name] for run in runs)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from dlth_tf.callbacks.schedules import PenaltyGrowth
 from dlth_tf.experiment.moment import BEGINNING, Moment
@@ -50,6 +50,8 @@ class FitStage(WeightsStage):
     """
 
     by_all_workers = True
+    may_end_early: ClassVar[bool] = False
+    """Whether its steps are those at the most."""
 
     weights: WeightsStage
     recipe: Recipe | TransformationRecipe
@@ -152,6 +154,14 @@ class Training(FitStage):
         end = self.end or Moment(epochs=self._stretched_recipe(per_epoch).epochs)
         return end.in_steps(per_epoch) - self.first_step(bench)
 
+    def check(self, bench):
+        if self.steps(bench) < 1:
+            length = self._stretched_recipe(self.steps_per_epoch(bench)).epochs
+            raise ValueError(
+                f"--rewind_to must be below the {length} epochs of the training "
+                f"({length * self.steps_per_epoch(bench)} steps). Received: {self.begin}"
+            )
+
     def optimizer(self, steps_per_epoch):
         return self._stretched_recipe(steps_per_epoch).optimizer(steps_per_epoch)
 
@@ -174,12 +184,10 @@ class Training(FitStage):
 
 @dataclasses.dataclass(frozen=True)
 class EarlyBirdTraining(FitStage):
-    """Dense training until the magnitude ticket of a sparsity has settled.
-
-    Its steps are those at the most.
-    """
+    """Dense training until the magnitude ticket of a sparsity has settled."""
 
     noun = "early-bird weights"
+    may_end_early = True
 
     weights: WeightsStage
     recipe: Recipe
@@ -189,7 +197,7 @@ class EarlyBirdTraining(FitStage):
 
     @property
     def title(self):
-        return f"train until ticket {self.sparsity:.3g} has settled, seed {self.seed}"
+        return f"train until ticket {self.sparsity:.8g} has settled, seed {self.seed}"
 
     def callbacks(self, bench):
         from dlth_tf.callbacks.early_bird import EarlyBird

@@ -1,5 +1,6 @@
 """What stages are computed with: the data, the network, and what is done already."""
 
+import contextlib
 import functools
 import os
 import shutil
@@ -11,7 +12,13 @@ from dlth_tf.experiment.hardware import ONE_DEVICE, Hardware
 from dlth_tf.experiment.interval import TEN_MINUTES, Interval
 from dlth_tf.experiment.placement import Placement
 from dlth_tf.experiment.progress import Reporter
-from dlth_tf.experiment.stages import Stage, Task, TicketStage, WeightsStage
+from dlth_tf.experiment.stages import (
+    Stage,
+    StageFailed,
+    Task,
+    TicketStage,
+    WeightsStage,
+)
 from dlth_tf.experiment.stop_signals import StopSignals
 from dlth_tf.experiment.store import StageStore
 from dlth_tf.storage.files import remove_temporaries
@@ -70,6 +77,7 @@ class Workbench:
         Of several workers only the chief writes; all of them train.
 
         Raises:
+            StageFailed: one of them failed, now or before.
             InUse: another program computes one of them.
             Stopped: the program was asked to end.
         """
@@ -81,30 +89,41 @@ class Workbench:
                 if done:
                     # Whoever finished it may have been killed before this.
                     self._remove_checkpoints(needed)
-                continue
-            if workers.any([self.stop.received])[0]:
-                self.stop.end()
-            if workers.is_chief:
-                with self.store.lock(needed):
-                    # Another program may have finished it before the lock was free.
-                    if not self.store.is_done(needed):
-                        self._compute(needed)
-            elif needed.by_all_workers:
-                self._compute_along(needed)
-            workers.wait()
+            else:
+                self._make(needed)
+            failure = workers.is_chief and self.store.failure(needed)
+            if workers.from_chief(bool(failure)):
+                raise StageFailed(needed, failure or "failed")
+
+    def _make(self, stage: Stage) -> None:
+        workers = self.hardware.workers
+        if workers.any([self.stop.received])[0]:
+            self.stop.end()
+        if workers.is_chief:
+            with self.store.lock(stage):
+                # Another program may have finished it before the lock was free.
+                if not self.store.is_done(stage):
+                    self._compute(stage)
+        elif stage.by_all_workers:
+            self._compute_along(stage)
 
     def _compute_along(self, stage: Stage) -> None:
         """Does a worker's part of a training whose state and results the chief keeps."""
         with tempfile.TemporaryDirectory() as folder:
             for path in self.store.folder(stage).glob("checkpoint*"):
                 shutil.copy(path, folder)
-            stage.compute(self, Path(folder))
+            with contextlib.suppress(StageFailed):  # The chief records it.
+                stage.compute(self, Path(folder))
         self._forget_models()
 
     def _compute(self, stage: Stage) -> None:
         folder = self.store.folder(stage)
         remove_temporaries(folder)
-        record = stage.compute(self, folder)
+        try:
+            record = stage.compute(self, folder)
+        except StageFailed as failure:
+            # As long as this is kept it is not tried again: it would end alike.
+            record = {"failed": str(failure)}
         self.store.finish(stage, record)
         self._remove_checkpoints(stage)
         self._forget_models()

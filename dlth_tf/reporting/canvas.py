@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from dlth_tf.experiment.methods import written
 from dlth_tf.reporting.styles import INK, PAPER, RULE, SOFT_INK
 
 WIDTH = 360
@@ -124,7 +125,7 @@ def plain_number(value: float, _place: object = None) -> str:
 def sparsity_axis(axes, sparsities: Sequence[float]) -> None:
     """Ticks at the sparsities studied, on an axis of the logarithm of what is left."""
     axes.set_xticks([left_position(s) for s in sparsities])
-    axes.set_xticklabels([f"{s:g}" for s in sparsities])
+    axes.set_xticklabels([written(s) for s in sparsities])
     axes.set_xlabel("sparsity")
 
 

@@ -7,7 +7,7 @@ import re
 import statistics
 from collections.abc import Iterable
 
-from dlth_tf.experiment.methods import METHODS, WITHOUT_SPARSITY
+from dlth_tf.experiment.methods import METHODS, WITHOUT_SPARSITY, cell_name, written
 from dlth_tf.reporting.records import RunRecord
 
 
@@ -28,7 +28,7 @@ class Cell:
     def title(self) -> str:
         if self.method in WITHOUT_SPARSITY:
             return self.method
-        return f"{self.method} at sparsity {self.sparsity:g}"
+        return f"{self.method} at sparsity {written(self.sparsity)}"
 
     @functools.cached_property
     def percents(self) -> list[float]:
@@ -58,8 +58,9 @@ class Cell:
 
     @property
     def weights_left(self) -> float | None:
+        """Mean over its runs; None if it is not known."""
         known = [r.weights_left for r in self.runs if r.weights_left is not None]
-        return known[0] if known else None
+        return statistics.mean(known) if known else None
 
     @property
     def sampling_error(self) -> float:
@@ -138,8 +139,7 @@ class Comparison:
 
 def cell_key(method: str, sparsity: float) -> str:
     """A name for a method at a sparsity, fit for files and anchors."""
-    key = method if method in WITHOUT_SPARSITY else f"{method}-{sparsity:g}"
-    return re.sub(r"[^\w.-]+", "-", key)
+    return re.sub(r"[^\w.-]+", "-", cell_name(method, sparsity))
 
 
 def method_place(method: str) -> tuple[int, str]:

@@ -8,13 +8,14 @@ from dlth_tf.reporting.records import RunRecord
 
 
 def missing_seeds(experiment: Experiment) -> dict[str, list[int]]:
-    """Seeds that are asked for and not finished, by cell.
+    """Seeds that are asked for and neither finished nor failed, by cell.
 
     What was asked for is what the experiment has noted, and what the commands behind the
     finished runs asked for: each all combinations of its methods, sparsities and seeds.
     """
     runs = experiment.runs
-    there = {(cell_key(run.method, run.sparsity), run.seed) for run in runs}
+    ended = [*runs, *experiment.failed]
+    there = {(cell_key(run.method, run.sparsity), run.seed) for run in ended}
     grids = [_grid(noted) for noted in experiment.asked] + [_asked(run) for run in runs]
     commands = {str(asked): asked for asked in grids if asked}
     wanted: dict[tuple[str, int], None] = {}
@@ -34,6 +35,11 @@ def missing_lines(experiment: Experiment) -> list[str]:
         f"{key}: seed {', '.join(map(str, sorted(seeds)))}"
         for key, seeds in missing_seeds(experiment).items()
     ]
+
+
+def failed_lines(experiment: Experiment) -> list[str]:
+    """Which runs failed and why."""
+    return [f"{run.name}: {run.reason}" for run in experiment.failed]
 
 
 def begun_line(begun: Begun) -> str:

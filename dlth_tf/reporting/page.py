@@ -7,7 +7,12 @@ from dlth_tf.reporting.canvas import Panel
 from dlth_tf.reporting.comparison import Comparison
 from dlth_tf.reporting.gallery import Gallery
 from dlth_tf.reporting.markup import items, paragraph, tag, text
-from dlth_tf.reporting.missing import begun_line, missing_lines, missing_seeds
+from dlth_tf.reporting.missing import (
+    begun_line,
+    failed_lines,
+    missing_lines,
+    missing_seeds,
+)
 from dlth_tf.reporting.reading import Experiment
 from dlth_tf.reporting.runs import results_table, run_section
 from dlth_tf.reporting.stylesheet import STYLESHEET, colours_of_the_page
@@ -135,6 +140,7 @@ def _lead(experiment: Experiment, comparison: Comparison) -> list[str]:
     methods, sparsities = comparison.methods, comparison.sparsities
     missing = sum(map(len, missing_seeds(experiment).values()))
     asked = f"{missing} more were asked for." if missing else "None is missing."
+    asked += f" {len(experiment.failed)} failed." * bool(experiment.failed)
     counts = (
         f"{_count(len(experiment.runs), 'run')}: {_count(len(methods), 'method')}, "
         f"{_count(len(sparsities), 'sparsity', 'sparsities')}, "
@@ -171,6 +177,7 @@ def _notice(experiment: Experiment) -> str:
     parts = []
     missing = missing_lines(experiment)
     for lead, lines in (
+        ("Runs that failed, and count in no mean:", failed_lines(experiment)),
         ("Runs that were asked for and are not finished:", missing),
         ("Begun and not finished:", [begun_line(begun) for begun in experiment.begun]),
         ("Could not be read and was passed over:", experiment.skipped),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dlth_tf.reporting.records import RunRecord
+from dlth_tf.reporting.records import FailedRun, RunRecord, parse_run
 
 _UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
 _MARKS = ("experiment.json", "results.jsonl", "runs", "stages")
@@ -33,6 +33,7 @@ class Experiment:
         shared: what all its runs have in common, as `experiment.json` says.
         asked: the grids of runs that were asked for, as it says too.
         runs: the finished runs.
+        failed: those that failed.
         begun: stages in progress, or given up.
         skipped: what could not be read, a line for each.
     """
@@ -41,6 +42,7 @@ class Experiment:
     shared: Mapping = dataclasses.field(default_factory=dict)
     asked: Sequence = ()
     runs: list[RunRecord] = dataclasses.field(default_factory=list)
+    failed: list[FailedRun] = dataclasses.field(default_factory=list)
     begun: list[Begun] = dataclasses.field(default_factory=list)
     skipped: list[str] = dataclasses.field(default_factory=list)
 
@@ -97,29 +99,31 @@ def read_experiment(folder: str | os.PathLike) -> Experiment:
         experiment.shared = shared if isinstance(shared, dict) else {}
         asked = experiment.shared.get("asked")
         experiment.asked = asked if isinstance(asked, list) else ()
-    experiment.runs = _runs(experiment)
+    runs = _runs(experiment)
+    experiment.runs = [run for run in runs if isinstance(run, RunRecord)]
+    experiment.failed = [run for run in runs if isinstance(run, FailedRun)]
     experiment.begun = list(_begun(folder))
     return experiment
 
 
-def _runs(experiment: Experiment) -> list[RunRecord]:
+def _runs(experiment: Experiment) -> list[RunRecord | FailedRun]:
     """The runs in their own files; those whose file is lost, from the joint one."""
     listed = dict(_listed(experiment))
     runs = {}
     for path in sorted(experiment.folder.glob("runs/*/result.json")):
         name = path.parent.name
         try:
-            runs[name] = RunRecord.parse(name, json.loads(path.read_text("utf-8")))
+            runs[name] = parse_run(name, json.loads(path.read_text("utf-8")))
         except (OSError, ValueError) as error:
             rescued = "; results.jsonl has it and was used" if name in listed else ""
             experiment.skip(path, f"damaged ({error}){rescued}")
-    cells: dict[tuple, RunRecord] = {}
+    cells: dict[tuple, RunRecord | FailedRun] = {}
     for run in {**listed, **runs}.values():
         cells[run.method, run.sparsity, run.seed] = run
     return list(cells.values())
 
 
-def _listed(experiment: Experiment) -> Iterator[tuple[str, RunRecord]]:
+def _listed(experiment: Experiment) -> Iterator[tuple[str, RunRecord | FailedRun]]:
     path = experiment.folder / "results.jsonl"
     if not path.exists():
         return
@@ -134,7 +138,7 @@ def _listed(experiment: Experiment) -> Iterator[tuple[str, RunRecord]]:
         try:
             record = json.loads(line)
             name = re.split(r"[\\/]", str(record["run"]))[-1]
-            yield name, RunRecord.parse(name, record)
+            yield name, parse_run(name, record)
         except (ValueError, TypeError, KeyError) as error:
             experiment.skip(path, f"line {place} is damaged ({error})")
 

@@ -1,4 +1,4 @@
-"""One finished run, read from what its result file says."""
+"""One run, read from what its result file says."""
 
 import dataclasses
 import math
@@ -95,6 +95,35 @@ class RunRecord:
             flags=_mapping(record.get("flags")),
             versions=_mapping(record.get("versions")),
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class FailedRun:
+    """A run that has no numbers, and why."""
+
+    name: str
+    method: str
+    sparsity: float
+    seed: int
+    reason: str
+
+
+def parse_run(name: str, record: object) -> RunRecord | FailedRun:
+    """Reads a result, of a run that failed too.
+
+    Raises:
+        ValueError: it says no method, sparsity or seed, nor an accuracy or why it failed.
+    """
+    reason = _mapping(record).get("failed")
+    if not isinstance(reason, str):
+        return RunRecord.parse(name, record)
+    return FailedRun(
+        name=name,
+        method=_method(record),
+        sparsity=_required(record, "sparsity", 1.0),
+        seed=int(_required(record, "seed", math.inf)),
+        reason=reason,
+    )
 
 
 def number(value: object, otherwise: float | None = None) -> float | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from dlth_tf.experiment.methods import METHODS, summary
+from dlth_tf.experiment.methods import METHODS, summary, written
 from dlth_tf.reporting import settings
 from dlth_tf.reporting.comparison import Cell, Comparison
 from dlth_tf.reporting.markup import items, paragraph, table, tag, text
@@ -49,7 +49,7 @@ def verdict(comparison: Comparison, sparsity: float) -> str:
         return ""
     others = [cell for cell in comparison.at(sparsity) if cell is not best]
     close = [cell.method for cell in others if cell.close_to(best)]
-    lead = f"At sparsity {sparsity:g} the highest mean is {best.method}'s"
+    lead = f"At sparsity {written(sparsity)} the highest mean is {best.method}'s"
     if len(close) == len(others):
         return f"{lead}, and none of the others is clearly below it."
     if close:
@@ -60,7 +60,7 @@ def verdict(comparison: Comparison, sparsity: float) -> str:
 def _column_head(comparison: Comparison, sparsity: float) -> str:
     left = {f"{c.weights_left:.1%}" for c in comparison.at(sparsity) if c.weights_left}
     note = tag("small", f"<br>{left.pop()} of weights left") if len(left) == 1 else ""
-    return f"sparsity {sparsity:g}{note}"
+    return f"sparsity {written(sparsity)}{note}"
 
 
 def _dense_line(comparison: Comparison) -> str:
@@ -75,7 +75,7 @@ def _cell(
     comparison: Comparison, cell: Cell | None, missing: Mapping[str, list[int]]
 ) -> str:
     if cell is None:
-        return tag("span", "missing", class_="soft")
+        return tag("span", "none finished", class_="soft")
     best = comparison.best(cell.sparsity)
     cost = "" if cell.cost is None else f"{cell.cost:.2f}x · "
     close = "≈ " if best and cell is not best and cell.close_to(best) else ""

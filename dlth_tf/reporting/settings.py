@@ -1,9 +1,10 @@
 """The settings behind the runs: what all share, and what a run has of its own."""
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from dlth_tf.experiment import flags as program_flags
-from dlth_tf.experiment.methods import WITHOUT_SPARSITY
+from dlth_tf.experiment.methods import WITHOUT_SPARSITY, written
 from dlth_tf.reporting.comparison import Cell
 from dlth_tf.reporting.records import RunRecord
 
@@ -44,7 +45,7 @@ def command(cell: Cell) -> str:
     """The command that makes a cell's runs anew."""
     parts = ["python -m dlth_tf.train", f"--method={cell.method}"]
     if cell.method not in WITHOUT_SPARSITY:
-        parts.append(f"--sparsity={cell.sparsity:g}")
+        parts.append(f"--sparsity={written(cell.sparsity)}")
     parts.append(f"--seed={','.join(str(run.seed) for run in cell.runs)}")
     for name, value in cell.runs[0].flags.items():
         if name not in _OF_THE_RUN | _OF_THE_PLACE and _is_set(name, value):
@@ -76,5 +77,5 @@ def _as_argument(name: str, value: object) -> str:
     if isinstance(value, bool):
         return f"--{name}" if value else f"--no{name}"
     if isinstance(value, list):
-        value = ",".join(map(str, value))
-    return f"--{name}={value}"
+        value = program_flags.FLAGS[name].serializer.serialize(value)
+    return shlex.quote(f"--{name}={value}")

@@ -14,7 +14,7 @@ def sizes(run: RunRecord) -> str:
     if len(found) < 4:
         return ""
     lead = (
-        f"Parameters left: {found['parameters_left']:,.0f} of "
+        f"Seed {run.seed}, parameters left: {found['parameters_left']:,.0f} of "
         f"{found['dense_parameters']:,.0f}. Multiply-adds for one image, zeros skipped: "
         f"{found['multiply_adds_left']:,.0f} of {found['dense_multiply_adds']:,.0f}."
     )

@@ -1,7 +1,8 @@
 """The comparison for a terminal: a table with a small chart in every row."""
 
+from dlth_tf.experiment.methods import written
 from dlth_tf.reporting.comparison import Cell, Comparison
-from dlth_tf.reporting.missing import begun_line, missing_lines
+from dlth_tf.reporting.missing import begun_line, failed_lines, missing_lines
 from dlth_tf.reporting.reading import Experiment
 
 _WIDEST, _NARROWEST = 48, 16
@@ -14,6 +15,7 @@ def as_text(experiment: Experiment, comparison: Comparison, columns: int = 80) -
     """The report in so many columns: means, spreads and seeds on one scale."""
     lines = _blocks(comparison, columns) if comparison.cells else ["No run is finished."]
     for lead, listed in (
+        ("Failed", failed_lines(experiment)),
         ("Not finished", missing_lines(experiment)),
         ("In progress", [begun_line(begun) for begun in experiment.begun]),
         ("Passed over", experiment.skipped),
@@ -30,7 +32,7 @@ def _blocks(comparison: Comparison, columns: int) -> list[str]:
     dense = [comparison.dense] if comparison.dense else []
     blocks = [("dense", dense)] if dense else []
     for sparsity in comparison.sparsities:
-        blocks.append((f"sparsity {sparsity:g}", comparison.at(sparsity)))
+        blocks.append((f"sparsity {written(sparsity)}", comparison.at(sparsity)))
     lines = _LEGEND.splitlines()
     for heading, cells in blocks:
         ends = f"{low:<{width // 2}.1f}{high:>{width - width // 2}.1f}"

@@ -33,6 +33,38 @@ def test_top5_is_among_the_five_highest():
     assert (found.top1, found.top5) == (0.1, 0.5)
 
 
+def test_ties_and_nan_count_against_the_network():
+    classes = tuple("0123456789")
+    labels = np.arange(10)
+    for outputs in (np.zeros((10, 10)), np.full((10, 10), np.nan)):
+        found = measure(outputs, labels, classes)
+        assert (found.top1, found.top5) == (0.0, 0.0)
+    one_right = np.array([[1, 0, 0], [np.nan, 1, 0], [0, 1, 1]])
+    assert measure(one_right, np.arange(3), CLASSES).top1 == 1 / 3
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_a_network_of_zeros_or_nan_is_never_right(digits, value):
+    network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
+    network.add(keras.layers.Dense(10))
+    network.set_weights([np.full_like(w, value) for w in network.get_weights()])
+    found = evaluate_network(network, digits, "test")
+    assert (found.accuracy, found.top5) == (0.0, 0.0)
+    assert found.not_finite == (450 if np.isnan(value) else 0)
+
+
+def test_without_ties_scikit_learn_measures_the_same():
+    from sklearn.metrics import log_loss, top_k_accuracy_score
+
+    random = np.random.default_rng(0)
+    outputs, labels = random.normal(size=(200, 10)), random.integers(10, size=200)
+    found = measure(outputs, labels, tuple("0123456789"))
+    for k, ours in ((1, found.top1), (5, found.top5)):
+        assert ours == top_k_accuracy_score(labels, outputs, k=k)
+    probabilities = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True)
+    assert found.loss == pytest.approx(log_loss(labels, probabilities))
+
+
 def test_probabilities_and_logits_are_told_apart():
     logits = np.random.default_rng(0).normal(size=(50, 3))
     labels = np.arange(50) % 3

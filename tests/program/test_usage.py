@@ -131,6 +131,6 @@ def test_folder_of_something_else(train, tmp_path):
 def test_loss_that_is_not_a_number(train, tmp_path):
     outcome = train(f"--output_dir={tmp_path}", "--method=dense", "--learning_rate=1e30")
     assert outcome.code == 1
-    last = outcome.err.strip().splitlines()[-1]
-    assert last.startswith("Error: dense-seed0: The loss became")
-    assert "at step " in last
+    failed, last = outcome.err.strip().splitlines()[-2:]
+    assert failed.startswith("Failed: dense-seed0: diverged at step ")
+    assert last.startswith("Error: 1 of 1 runs failed.")

@@ -1,5 +1,6 @@
 """How far apart the methods lie at one sparsity."""
 
+from dlth_tf.experiment.methods import written
 from dlth_tf.reporting.canvas import Panel, canvas, padded
 from dlth_tf.reporting.comparison import Cell, Comparison
 from dlth_tf.reporting.styles import BAND, INK, SOFT_INK, Style
@@ -26,8 +27,8 @@ def at_sparsity(comparison: Comparison, look: dict[str, Style], sparsity: float)
         if comparison.dense:
             _dense(axes, comparison.dense)
         return sheet.panel(
-            f"accuracy-at-{sparsity:g}",
-            f"Sparsity {sparsity:g}",
+            f"accuracy-at-{written(sparsity)}",
+            f"Sparsity {written(sparsity)}",
             _alt(comparison, sparsity),
         )
 
@@ -67,4 +68,4 @@ def _alt(comparison: Comparison, sparsity: float) -> str:
     cells = comparison.at(sparsity)
     listed = "; ".join(f"{c.method} {c.accuracy} (n={len(c.runs)})" for c in cells)
     dense = f" Dense: {comparison.dense.accuracy}." if comparison.dense else ""
-    return f"Test accuracy in percent at sparsity {sparsity:g}: {listed}.{dense}"
+    return f"Test accuracy in percent at sparsity {written(sparsity)}: {listed}.{dense}"

@@ -1,5 +1,6 @@
 """Accuracy over what the training costs."""
 
+from dlth_tf.experiment.methods import written
 from dlth_tf.reporting.canvas import Panel, canvas, padded, plain_number, spread_out
 from dlth_tf.reporting.comparison import Cell, Comparison
 from dlth_tf.reporting.figures.labels import Label, label_column, label_width
@@ -35,10 +36,10 @@ def over_cost(
         label_column(sheet, axes, labels)
         listed = "; ".join(f"{c.method} {c.accuracy} at {c.cost:.2f}x" for c in cells)
         return sheet.panel(
-            f"accuracy-over-cost-{sparsity:g}",
-            f"Sparsity {sparsity:g}",
+            f"accuracy-over-cost-{written(sparsity)}",
+            f"Sparsity {written(sparsity)}",
             f"Test accuracy in percent over training cost relative to dense, at "
-            f"sparsity {sparsity:g}: {listed}.",
+            f"sparsity {written(sparsity)}: {listed}.",
         )
 
 

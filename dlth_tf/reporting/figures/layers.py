@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from dlth_tf.experiment.methods import written
 from dlth_tf.reporting.canvas import Panel, canvas
 from dlth_tf.reporting.comparison import Comparison
 from dlth_tf.reporting.styles import INK, Style
@@ -44,7 +45,9 @@ def sparsity_per_layer(
         axes.set_xlim(0, 1)
         axes.set_xlabel("fraction of the weights removed")
         return sheet.panel(
-            f"sparsity-per-layer-{sparsity:g}", f"Sparsity {sparsity:g}", _alt(groups)
+            f"sparsity-per-layer-{written(sparsity)}",
+            f"Sparsity {written(sparsity)}",
+            _alt(groups),
         )
 
 

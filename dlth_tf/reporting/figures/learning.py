@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from dlth_tf.experiment.methods import written
 from dlth_tf.reporting.canvas import Panel, canvas, plain_number
 from dlth_tf.reporting.comparison import Cell
 from dlth_tf.reporting.records import RunRecord
@@ -99,7 +100,7 @@ def _axes(upper, lower) -> None:
 def _names(axes, cells: Sequence[Cell]) -> None:
     if len(cells) > 1:
         axes.legend(
-            axes.get_lines()[: len(cells)], [f"{cell.sparsity:g}" for cell in cells],
+            axes.get_lines()[: len(cells)], [written(cell.sparsity) for cell in cells],
             title="sparsity", title_fontsize=9, fontsize=9, frameon=False,
             loc="upper left", bbox_to_anchor=(1.0, 1.05), handlelength=1.8,
             borderaxespad=0.2,

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 
+from dlth_tf.experiment.methods import written
 from dlth_tf.reporting.canvas import (
     Panel,
     canvas,
@@ -110,6 +111,6 @@ def _alt(comparison: Comparison, group: Sequence[str]) -> str:
     lines = []
     for method in group:
         cells = comparison.of_method(method)
-        points = ", ".join(f"{c.accuracy} at {c.sparsity:g}" for c in cells)
+        points = ", ".join(f"{c.accuracy} at {written(c.sparsity)}" for c in cells)
         lines.append(f"{method}: {points}")
     return f"Test accuracy in percent over sparsity. {'; '.join(lines)}."

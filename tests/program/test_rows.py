@@ -1,0 +1,134 @@
+"""A run's row says what was done: its name, its numbers, the command that made it."""
+
+import json
+import shlex
+
+import pytest
+from absl.testing import flagsaver
+
+from dlth_tf.experiment.results import Results
+from dlth_tf.experiment.table import table
+from tests.program.conftest import QUICK, results_in
+
+SHORT = ("--model=mlp", "--epochs=1", "--train_examples=64")
+
+
+def planned(*arguments: str):
+    """The runs that flags stand for."""
+    from dlth_tf import train as program
+    from dlth_tf.experiment.plan import runs_of
+
+    with flagsaver.flagsaver():
+        program.flags.FLAGS(["train", *QUICK, *arguments])
+        return runs_of(program.program_flags.settings())
+
+
+def test_names_of_runs_tell_their_sparsities_apart():
+    alike = "--sparsity=0.9995,0.9999999,0.99999991,0.7902848,0.79028479"
+    names = [run.name for run in planned("--method=rst", alike, "--seed=0")]
+    assert names == [
+        f"rst-{digits}-seed0"
+        for digits in ("0.9995", "0.9999999", "0.99999991", "0.7902848", "0.79028479")
+    ]
+
+
+def test_equal_sparsities_are_one_run():
+    (run,) = planned("--method=rst", "--sparsity=0.9,0.90,9e-1", "--seed=0,00")
+    assert run.name == "rst-0.9-seed0"
+    (run,) = planned("--method=rst", "--sparsity=0,-0.0")
+    assert run.name == "rst-0-seed0"
+
+
+def test_stages_that_are_titled_alike_are_all_counted(train, tmp_path):
+    cycles = ("--method=lth_iter", "--cycles=2", "--sparsity=0.9999999")
+    outcome = train(f"--output_dir={tmp_path}", *SHORT, *cycles)
+    assert outcome.code == 0, outcome.err
+    (result,) = results_in(tmp_path)
+    assert result["train_images"] == 3 * 64
+    assert result["train_cost"] == 3.0
+    assert len(result["history"]) == 3
+
+
+@pytest.mark.parametrize("method", ["lth_iter", "rst_iter"])
+def test_every_stage_of_many_cycles_has_a_title_of_its_own(method):
+    (run,) = planned(f"--method={method}", "--cycles=31", "--sparsity=0.999")
+    titles = [stage.title for stage in run.stage.lineage()]
+    assert len(titles) >= 62
+    assert len(set(titles)) == len(titles)
+
+
+def result(seed: int, left: float, method: str = "rst") -> dict:
+    return {
+        "method": method,
+        "sparsity": 0.9,
+        "seed": seed,
+        "test_accuracy": 0.5,
+        "weights_left": left,
+        "multiply_adds_left": 1000 * left,
+        "dense_multiply_adds": 1000,
+        "train_cost": 2.0,
+        "train_flops_cost": 1.0,
+    }
+
+
+def test_a_run_under_an_earlier_name_is_counted_once(tmp_path):
+    for name in ("rst-0.790285-seed0", "rst-0.7902848-seed0"):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps(result(0, 0.1)))
+    assert Results(tmp_path).publish() == table([result(0, 0.1)])
+
+
+def test_size_is_the_mean_of_the_seeds_like_the_accuracy():
+    row = table([result(0, 0.1), result(1, 0.2)]).splitlines()[-1]
+    cells = [cell.strip() for cell in row.split("|")]
+    assert cells[4:6] == ["15.0%", "15.0%"]
+
+
+def test_size_in_the_report_is_the_mean_of_the_seeds():
+    from dlth_tf.reporting.comparison import Comparison
+    from dlth_tf.reporting.records import RunRecord
+
+    runs = [RunRecord.parse(f"seed{s}", result(s, 0.1 + 0.1 * s)) for s in range(2)]
+    (cell,) = Comparison.of(runs).cells
+    assert cell.weights_left == pytest.approx(0.15)
+
+
+def test_the_printed_command_is_the_one_that_was_run():
+    from dlth_tf import train as program
+    from dlth_tf.reporting.comparison import Cell
+    from dlth_tf.reporting.records import RunRecord
+    from dlth_tf.reporting.settings import command
+
+    given = (
+        "--method=rst",
+        "--sparsity=0.7902848",
+        "--dataset=folder:/my pictures/it's",
+        "--layers=stage1*,stage[2]*",
+        "--layer_sparsity=[0,s,s,0]",
+        "--learning_rate=0.0123456789",
+        "--noreport",
+    )
+    with flagsaver.flagsaver():
+        program.flags.FLAGS(["train", *given])
+        flags = program.program_flags.as_dict()
+    run = RunRecord.parse("rst", result(0, 0.1) | {"sparsity": 0.7902848, "flags": flags})
+    words = shlex.split(command(Cell("rst", 0.7902848, (run,))))
+    assert words[:3] == ["python", "-m", "dlth_tf.train"]
+    with flagsaver.flagsaver():
+        program.flags.FLAGS(["train", *words[3:]])
+        again = program.program_flags.as_dict()
+    assert again | {"report": False} == flags
+
+
+@pytest.mark.parametrize("more", [[], ["--dry_run"]])
+@pytest.mark.parametrize("method", ["lth", "lth_iter", "lr_rewind"])
+@pytest.mark.parametrize("rewind_to", ["2ep", "16", "5ep"])
+def test_rewinding_past_the_end_is_refused(train, tmp_path, method, rewind_to, more):
+    rewound = (f"--method=dense,{method}", f"--rewind_to={rewind_to}", "--model=mlp")
+    outcome = train(f"--output_dir={tmp_path}/new", *rewound, *more)
+    assert outcome.code == 2
+    (line,) = outcome.err.strip().splitlines()
+    assert "--rewind_to must be below the 2 epochs of the training (16 steps)" in line
+    assert outcome.out == ""
+    assert not (tmp_path / "new").exists()
