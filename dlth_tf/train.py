@@ -97,7 +97,7 @@ def _experiment(
         start_tensorflow_quietly()
         _check(settings, left, bench)
         if workers.is_chief:
-            with results.in_use(shared=shard is not None):
+            with results.in_use(shard, reporter.line):
                 results.claim(settings)
                 failure = _run_all(left, bench, results, reporter)
         else:
