@@ -23,6 +23,7 @@ from dlth_tf.experiment.command_line import (
 from dlth_tf.experiment.quiet import start_tensorflow_quietly
 from dlth_tf.storage.files import atomic_write
 
+program_flags.register()
 FLAGS = program_flags.FLAGS
 _BATCH_SIZES = (1, 128)
 _EVALUATION_BATCH = 500

@@ -26,6 +26,7 @@ from dlth_tf.experiment.run_export import export_run
 if TYPE_CHECKING:
     from official.data.image_data import ImageData
 
+program_flags.register()
 FLAGS = program_flags.FLAGS
 
 flags.declare_key_flag("data_dir")

@@ -23,6 +23,7 @@ from dlth_tf.experiment.command_line import (
     start,
 )
 
+program_flags.register()
 FLAGS = program_flags.FLAGS
 
 flags.declare_key_flag("output_dir")

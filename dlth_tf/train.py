@@ -37,6 +37,7 @@ from dlth_tf.storage.files import WriteFailed
 from official.distribution.dead_workers import DeadWorker, naming_dead_workers
 from official.modeling import networks
 
+program_flags.register()
 flags.adopt_module_key_flags(program_flags)
 flags.adopt_module_key_flags(hardware_flags)
 
