@@ -37,7 +37,7 @@ class FinishedRun:
             FileNotFoundError: there is no finished run; the message names those near.
             OSError: its files are damaged.
         """
-        folder = Path(folder)
+        folder = Path(os.path.abspath(folder))
         if not (folder / _RESULT).exists():
             near = sorted(path.parent.name for path in folder.parent.glob(f"*/{_RESULT}"))
             raise FileNotFoundError(

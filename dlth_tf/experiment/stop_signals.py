@@ -46,7 +46,7 @@ class StopSignals:
 
     @contextlib.contextmanager
     def wait(self) -> Iterator[None]:
-        """Signals wait for `raise_if_received` while the body runs."""
+        """Signals wait while the body runs, which asks for them (`received`)."""
         self._waits = True
         try:
             yield
@@ -56,15 +56,6 @@ class StopSignals:
     @property
     def received(self) -> bool:
         return self._received is not None
-
-    def raise_if_received(self) -> None:
-        """Ends the program if it was asked to end.
-
-        Raises:
-            Stopped: it was.
-        """
-        if self._received is not None:
-            raise Stopped(self._received)
 
     def end(self) -> NoReturn:
         """Ends the program because it, or another worker's, was asked to end.

@@ -101,9 +101,7 @@ def test_a_holder_on_another_machine_that_left_no_word_is_told_of(path):
 
 @pytest.mark.usefixtures("no_flock")
 def test_without_locks_none_is_pretended(path):
-    with pytest.raises(
-        OSError, match="can't be locked: its file system has no locks"
-    ):
+    with pytest.raises(OSError, match="can't be locked: its file system has no locks"):
         acquire(path)
     assert "Nothing keeps a second program off it" in acquire(path, needed=False)
 

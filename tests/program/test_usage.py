@@ -1,7 +1,9 @@
 """What the program says to a wrong command: one clear line, and an exit code."""
 
+import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -13,6 +15,17 @@ def only_line(text: str) -> str:
     lines = text.strip().splitlines()
     assert len(lines) == 1, text
     return lines[0]
+
+
+def test_what_is_tested_with_is_what_the_program_asks_for():
+    def names(requirements) -> set[str]:
+        return {re.match(r"[\w-]+", line)[0] for line in requirements}
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked_for = project["dependencies"] + project["optional-dependencies"]["program"]
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    tested = names(line for line in lines if not line.startswith("#"))
+    assert tested == names(asked_for)
 
 
 def test_help_and_usage_errors_need_no_tensorflow():
