@@ -2,11 +2,14 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from benchmarks.same_results import differences
 from dlth_tf.experiment.callbacks import StopAfter
+from dlth_tf.experiment.checkpoint import Checkpoints
 from dlth_tf.experiment.store import StageStore
 from dlth_tf.experiment.training_stages import Training
 
@@ -33,6 +36,13 @@ def at_step(monkeypatch):
     return let
 
 
+def epochs_in_logs(stage: Path) -> list[int]:
+    """The epochs of a stage that TensorBoard shows."""
+    logs = EventAccumulator(str(stage / "logs" / "train")).Reload()
+    told = "epoch_loss" in logs.Tags()["tensors"]
+    return [event.step for event in logs.Tensors("epoch_loss")] if told else []
+
+
 def terminate():
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -52,6 +62,23 @@ def test_sigterm_within_an_epoch(train, at_step, undisturbed, tmp_path):
     outcome = train(*TASK, f"--output_dir={tmp_path}")
     assert "going on after epoch 1 and 3 steps" in outcome.err
     assert not differences(tmp_path, undisturbed)
+
+
+def test_an_epoch_is_in_the_logs_before_its_state_is_kept(
+    train, at_step, monkeypatch, tmp_path
+):
+    own, logged = Checkpoints.save, []
+
+    def save(self, *arguments):
+        (stage,) = tmp_path.glob("stages/train-*")
+        logged.append(epochs_in_logs(stage))
+        own(self, *arguments)
+
+    monkeypatch.setattr(Checkpoints, "save", save)
+    at_step(3, terminate)
+    assert train(*DENSE, f"--output_dir={tmp_path}").code == 75
+    assert train(*DENSE, f"--output_dir={tmp_path}").code == 0
+    assert logged == [[], [0], [0, 1]]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
