@@ -18,6 +18,7 @@ from dlth_tf.experiment.command_line import (
     USAGE,
     reject_arguments,
     say,
+    show,
     start,
 )
 from dlth_tf.experiment.quiet import start_tensorflow_quietly
@@ -110,7 +111,7 @@ def _evaluate() -> int:
     if FLAGS.json:
         with atomic_write(FLAGS.json) as file:
             file.write((json.dumps(report, indent=1) + "\n").encode())
-    print(_table(report))
+    show(_table(report))
     return 0
 
 

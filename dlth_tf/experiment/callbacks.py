@@ -93,7 +93,7 @@ def tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
     if keras.backend.backend() != "tensorflow":
         return []
     if importlib.util.find_spec("tensorboard") is None:
-        raise ImportError("TensorFlow writes logs by tensorboard: pip install tensorboard")
+        raise ImportError("TensorBoard's logs need it: pip install tensorboard")
     return [_Logs(str(folder / "logs"), write_graph=False)]
 
 

@@ -14,6 +14,7 @@ from dlth_tf.experiment.cost import (
     network_cost,
     training_flops,
 )
+from dlth_tf.experiment.flag_names import flag_of
 from dlth_tf.experiment.lock import Lock
 from dlth_tf.experiment.plan import Run, Settings, Shard
 from dlth_tf.experiment.stages import WeightsStage
@@ -90,7 +91,7 @@ class Results:
             if differences:
                 raise ValueError(
                     f"--output_dir '{self._root}' holds another experiment: "
-                    f"{'; '.join(differences)}. Choose another folder."
+                    f"{'; '.join(dict.fromkeys(differences))}. Choose another folder."
                 )
         elif taken:
             raise ValueError(
@@ -231,5 +232,14 @@ def _differences(theirs: dict, ours: dict, path: str = "") -> list[str]:
         if isinstance(a, dict) and isinstance(b, dict):
             found += _differences(a, b, f"{path}{name}.")
         elif a != b:
-            found.append(f"{path}{name} is {a} there and {b} here")
+            flag = flag_of(f"{path}{name}")
+            found.append(f"{flag} is {_shown(a)} there and {_shown(b)} here")
     return found
+
+
+def _shown(value: object) -> str:
+    """A setting as it is written for a flag."""
+    if not isinstance(value, list):
+        return str(value)
+    parts = (":".join(map(str, p)) if isinstance(p, list) else p for p in value)
+    return ",".join(parts) or "none"

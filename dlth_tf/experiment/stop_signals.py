@@ -20,7 +20,8 @@ class Stopped(BaseException):
 class StopSignals:
     """Raises `Stopped` where a signal finds the program, or later if it trains.
 
-    Used as a context manager, in the main thread. A second signal does not wait.
+    Used as a context manager, in the main thread. A second signal ends the program there
+    and then: an exception would be lost wherever Python can't pass it on.
     """
 
     def __init__(self):
@@ -66,7 +67,10 @@ class StopSignals:
         raise Stopped(self._received or signal.SIGTERM)
 
     def _receive(self, number, frame):
-        again = self.received
+        stopped = Stopped(number)
+        if self.received:
+            os.write(2, f"\nStopped at once by a second {stopped}.\n".encode())
+            os._exit(stopped.exit_code)
         self._received = number
-        if again or not self._waits:
-            raise Stopped(number)
+        if not self._waits:
+            raise stopped

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from dlth_tf.callbacks.schedules import PenaltyGrowth
 from dlth_tf.experiment.moment import BEGINNING, Moment
@@ -50,6 +50,7 @@ class FitStage(WeightsStage):
     """
 
     by_all_workers = True
+    batch_flag: ClassVar[str] = "batch_size"
 
     weights: WeightsStage
     recipe: Recipe | TransformationRecipe
@@ -146,6 +147,15 @@ class Training(FitStage):
 
         return layer_costs(self.network(bench)) if self.shrunk else super().cost(bench)
 
+    def check(self, bench):
+        per_epoch = self.steps_per_epoch(bench)
+        epochs = self._stretched_recipe(per_epoch).epochs
+        if self.first_step(bench) >= epochs * per_epoch:
+            raise ValueError(
+                "--rewind_to must be a moment before the end of the training, which has "
+                f"{epochs} epochs of {per_epoch} steps. Received: {self.begin}"
+            )
+
     def first_step(self, bench):
         return self.begin.in_steps(self.steps_per_epoch(bench))
 
@@ -211,6 +221,7 @@ class Transformation(FitStage):
     """Dense training under the penalty that extrudes what a ticket removes (RST)."""
 
     noun = "transformed weights"
+    batch_flag = "transform_batch_size"
 
     weights: WeightsStage
     ticket: TicketStage

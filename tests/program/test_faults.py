@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from dlth_tf.experiment.callbacks import StopAfter
 from dlth_tf.experiment.checkpoint import Checkpoints
 from dlth_tf.experiment.store import StageStore
 from dlth_tf.experiment.training_stages import Training
+from tests.program.conftest import ROOT
 
 TASK = ("--method=rst", "--validation_fraction=0.2", "--model=mlp")
 DENSE = ("--method=dense", "--model=mlp")
@@ -86,6 +89,28 @@ def test_exit_code_of_a_signal(train, at_step, tmp_path, number):
     at_step(1, lambda: os.kill(os.getpid(), number))
     code = train(*TASK, f"--output_dir={tmp_path}").code
     assert code == {signal.SIGTERM: 75, signal.SIGINT: 130}[number]
+
+
+SIGNALS_WHERE_EXCEPTIONS_ARE_LOST = """
+import os, signal
+from dlth_tf.experiment.stop_signals import StopSignals
+
+class Signalling:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+with StopSignals() as stop, stop.wait():
+    for _ in range(2):
+        Signalling()
+    print("went on")
+"""
+
+
+def test_a_second_signal_ends_the_program_wherever_it_is():
+    command = [sys.executable, "-c", SIGNALS_WHERE_EXCEPTIONS_ARE_LOST]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "\nStopped at once by a second SIGINT.\n"
 
 
 def test_disk_full(train, monkeypatch, undisturbed, tmp_path):

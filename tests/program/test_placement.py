@@ -147,7 +147,7 @@ def test_another_placement_is_another_experiment(train, tmp_path):
     assert shared["placement"]["distribution"] == "uniform"
     outcome = train(f"--output_dir={tmp_path}", "--method=dense", "--distribution=er")
     assert outcome.code == 2
-    assert "placement.distribution is uniform there" in only_line(outcome.err)
+    assert "--distribution is uniform there" in only_line(outcome.err)
 
 
 @pytest.mark.parametrize(
