@@ -150,8 +150,8 @@ def random_ticket(
 
     Raises:
         ValueError: a sparsity outside [0, 1) or below that of `within`, a `within` that
-            keeps nothing of a kernel, a pattern that matches no kernel, a distribution or a unit that does not fit the model, or a
-            model without maskable kernels.
+            keeps nothing of a kernel, a pattern that matches no kernel, a distribution
+            or a unit that does not fit the model, or a model without maskable kernels.
 
     Example:
 
