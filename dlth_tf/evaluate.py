@@ -18,21 +18,29 @@ from dlth_tf.experiment.command_line import (
     USAGE,
     reject_arguments,
     say,
+    show,
     start,
 )
 from dlth_tf.experiment.quiet import start_tensorflow_quietly
 from dlth_tf.storage.files import atomic_write
 from official.common.path_flag import DEFINE_path
 
+program_flags.register()
 FLAGS = program_flags.FLAGS
 _BATCH_SIZES = (1, 128)
 _EVALUATION_BATCH = 500
 
 flags.declare_key_flag("dataset")
 flags.declare_key_flag("data_dir")
+flags.declare_key_flag("train_examples")
+flags.declare_key_flag("validation_fraction")
 DEFINE_path("saved_model", None, "Folder of the SavedModel.")
 flags.DEFINE_enum(
-    "split", "test", ["test", "validation"], "Part of the data set to evaluate on."
+    "split",
+    "test",
+    ["test", "validation"],
+    "Part of the data set to evaluate on. validation: the training images that were held "
+    "out, given --validation_fraction and --train_examples as in training.",
 )
 flags.DEFINE_bool(
     "normalize",
@@ -58,6 +66,11 @@ def main(argv: list[str]) -> int:
         reject_arguments(argv)
         if not FLAGS.saved_model:
             raise ValueError("--saved_model is needed. See --help.")
+        if FLAGS.split == "validation" and not FLAGS.validation_fraction:
+            raise ValueError(
+                "--split=validation needs the --validation_fraction that was held out in "
+                f"training. Received: {FLAGS.validation_fraction}"
+            )
         return _evaluate()
     except (ValueError, FileNotFoundError) as error:
         return say(error, USAGE)
@@ -73,7 +86,12 @@ def _evaluate() -> int:
     classifier = SavedClassifier(FLAGS.saved_model, FLAGS.signature, FLAGS.output_name)
     if FLAGS.normalize and classifier.takes_whole_numbers:
         raise ValueError("--normalize: this SavedModel takes pixels, whole numbers.")
-    images = data.load(FLAGS.dataset, data_dir=FLAGS.data_dir)
+    images = data.load(
+        FLAGS.dataset,
+        data_dir=FLAGS.data_dir,
+        train_examples=FLAGS.train_examples,
+        validation_fraction=FLAGS.validation_fraction,
+    )
     if not FLAGS.normalize:
         images = _as_they_come(images)
     outputs, labels = _predictions(classifier, images)
@@ -94,7 +112,7 @@ def _evaluate() -> int:
     if FLAGS.json:
         with atomic_write(FLAGS.json) as file:
             file.write((json.dumps(report, indent=1) + "\n").encode())
-    print(_table(report))
+    show(_table(report))
     return 0
 
 

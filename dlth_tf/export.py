@@ -27,6 +27,7 @@ from official.common.path_flag import DEFINE_path
 if TYPE_CHECKING:
     from official.data.image_data import ImageData
 
+program_flags.register()
 FLAGS = program_flags.FLAGS
 
 flags.declare_key_flag("data_dir")

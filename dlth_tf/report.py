@@ -7,7 +7,6 @@ The page is report.html in the experiment's folder, its drawings lie in figures/
 be made at any time: of an experiment half finished or damaged it shows what there is.
 """
 
-import os
 import shutil
 import sys
 
@@ -20,9 +19,11 @@ from dlth_tf.experiment.command_line import (
     USAGE,
     reject_arguments,
     say,
+    show,
     start,
 )
 
+program_flags.register()
 FLAGS = program_flags.FLAGS
 
 flags.declare_key_flag("output_dir")
@@ -54,12 +55,7 @@ def _write_page() -> int:
 def _print_text() -> int:
     columns = shutil.get_terminal_size().columns
     text = reporting.report_text(FLAGS.output_dir, columns)
-    encoding = sys.stdout.encoding or "utf-8"
-    try:
-        print(reporting.printable(text, encoding), flush=True)
-    except BrokenPipeError:
-        # The reader, `head` or `less`, has seen enough; Python flushes once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    show(reporting.printable(text, sys.stdout.encoding or "utf-8"))
     return 0
 
 

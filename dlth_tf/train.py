@@ -8,6 +8,7 @@ another worker has died.
 """
 
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from dlth_tf.experiment.command_line import (
     USAGE,
     reject_arguments,
     say,
+    show,
     start,
 )
 from dlth_tf.experiment.finished_run import FinishedRun
@@ -33,33 +35,47 @@ from dlth_tf.experiment.quiet import start_tensorflow_quietly
 from dlth_tf.experiment.results import Results
 from dlth_tf.experiment.stages import StageFailed
 from dlth_tf.experiment.stop_signals import Stopped, StopSignals
+from dlth_tf.experiment.training_stages import FitStage
 from dlth_tf.experiment.workbench import PlanBench, Workbench
 from dlth_tf.storage.files import WriteFailed
 from official.distribution.dead_workers import DeadWorker, naming_dead_workers
 from official.modeling import networks
 
+program_flags.register()
 flags.adopt_module_key_flags(program_flags)
 flags.adopt_module_key_flags(hardware_flags)
 
 _LOOK_AGAIN_SECONDS = 1.0
+_NO_FLAGS = (
+    "No flags were given. To begin with: python -m dlth_tf.train "
+    "--flagfile=configs/quickstart.flags. All flags: --help."
+)
 
 
 def main(argv: list[str]) -> int:
     reporter = Reporter()
+    with StopSignals() as stop:
+        return _ended(argv, reporter, stop)
+
+
+def _ended(argv: list[str], reporter: Reporter, stop: StopSignals) -> int:
+    """How the program ended, as an exit code; why, if not well, is said in a line."""
     try:
-        with StopSignals() as stop:
-            reject_arguments(argv)
-            settings = program_flags.settings()
-            hardware = ONE_DEVICE if flags.FLAGS.dry_run else hardware_flags.hardware()
-            stop.listen()
-            workers = hardware.workers
-            with naming_dead_workers(workers.hosts, workers.shard[0]):
-                return _experiment(settings, reporter, stop, hardware)
+        reject_arguments(argv)
+        settings = program_flags.settings()
+        if flags.FLAGS.dry_run:
+            hardware = ONE_DEVICE
+        else:
+            hardware = hardware_flags.hardware(_batch_sizes(runs_of(settings)))
+        stop.listen()
+        workers = hardware.workers
+        with naming_dead_workers(workers.hosts, workers.shard[0]):
+            return _experiment(settings, reporter, stop, hardware)
     except DeadWorker as error:
         return say(error, os.EX_TEMPFAIL)
     except (ValueError, FileNotFoundError) as error:
         return say(error, USAGE)
-    except (OSError, InUse) as error:
+    except (OSError, InUse, ImportError) as error:
         return say(_with_advice(error), FAILURE)
     except Stopped as stopped:
         reporter.line(f"\nStopped by {stopped}. The same command goes on from here.")
@@ -88,8 +104,8 @@ def _experiment(
     if flags.FLAGS.dry_run:
         start_tensorflow_quietly()
         _check(settings, runs, bench)
-        print(describe(runs, bench))
-        print(layer_tables(runs, bench))
+        show(describe(runs, bench))
+        show(layer_tables(runs, bench))
         return 0
     workers = hardware.workers
     done = workers.from_chief([workers.is_chief and results.is_done(r) for r in runs])
@@ -98,7 +114,7 @@ def _experiment(
         start_tensorflow_quietly()
         _check(settings, left, bench)
         if workers.is_chief:
-            with results.in_use(shared=shard is not None):
+            with results.in_use(shard, reporter.line):
                 results.claim(settings)
                 failure = _run_all(left, bench, results, reporter)
         else:
@@ -107,7 +123,7 @@ def _experiment(
             return failure
     if not workers.is_chief:
         return 0
-    print(results.publish())
+    show(results.publish())
     reporter.line(f"Results: {output_dir}/results.jsonl, {output_dir}/table.md")
     shown = Path(output_dir, "report.html").exists()
     if flags.FLAGS.report and (left or not shown):
@@ -163,15 +179,20 @@ def _report(output_dir: str, reporter: Reporter) -> None:
 def _check(settings: Settings, runs: list[Run], bench: Workbench) -> None:
     """Finds what is wrong with the settings before anything is trained."""
     networks.check_exists(settings.task.network)
-    recipes = {
-        "batch_size": settings.recipe,
-        "transform_batch_size": settings.transformation,
-    }
-    for flag, recipe in recipes.items():
-        bench.hardware.check_batch(flag, recipe.batch_size)
-        bench.data.steps_per_epoch(recipe.batch_size)
+    for flag, size in _batch_sizes(runs).items():
+        if not 1 <= size <= bench.data.train_size:
+            raise ValueError(
+                f"--{flag} must be from 1 to the {bench.data.train_size} training images "
+                f"of {settings.task.dataset!r}. Received: {size}"
+            )
     for stage in stages_of(runs):
         stage.check(bench)
+
+
+def _batch_sizes(runs: Sequence[Run]) -> dict[str, int]:
+    """The batch sizes of the trainings that runs need, by flag."""
+    trainings = (stage for stage in stages_of(runs) if isinstance(stage, FitStage))
+    return {stage.batch_flag: stage.recipe.batch_size for stage in trainings}
 
 
 def _run_all(
@@ -214,6 +235,8 @@ def _with_advice(error: Exception) -> str:
 
 def run() -> None:
     """The command's entry point."""
+    if len(sys.argv) == 1:
+        sys.exit(say(_NO_FLAGS, USAGE))
     start(main)
 
 

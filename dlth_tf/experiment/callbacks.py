@@ -1,6 +1,6 @@
 """What the program does during a `fit`: progress, checkpoints, and ends."""
 
-import contextlib
+import importlib.util
 import math
 import time
 from pathlib import Path
@@ -70,13 +70,26 @@ def validation(bench, stage) -> list[keras.callbacks.Callback]:
     return [_Validation(bench, stage)]
 
 
+class _Logs(keras.callbacks.TensorBoard):
+    """Has every epoch on the disk before the state that a killed program goes on from."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, logs)
+        for writer in self._writers.values():
+            writer.flush()
+
+
 def tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
-    """Logs for TensorBoard, where TensorFlow is there to write them."""
+    """Logs for TensorBoard, where TensorFlow is there to write them.
+
+    Raises:
+        ImportError: TensorFlow lacks the package that it writes them with.
+    """
     if keras.backend.backend() != "tensorflow":
         return []
-    with contextlib.suppress(ImportError):
-        return [keras.callbacks.TensorBoard(str(folder / "logs"), write_graph=False)]
-    return []
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ImportError("TensorBoard's logs need it: pip install tensorboard")
+    return [_Logs(str(folder / "logs"), write_graph=False)]
 
 
 class EpochBar(keras.callbacks.Callback):

@@ -38,7 +38,7 @@ class FinishedRun:
             ValueError: the run failed.
             OSError: its files are damaged.
         """
-        folder = Path(folder)
+        folder = Path(os.path.abspath(folder))
         if not (folder / _RESULT).exists():
             near = sorted(path.parent.name for path in folder.parent.glob(f"*/{_RESULT}"))
             raise FileNotFoundError(

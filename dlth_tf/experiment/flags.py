@@ -1,4 +1,9 @@
-"""The program's flags, each described once, and what they add up to."""
+"""The program's flags, each described once, and what they add up to.
+
+Who imports this, such as the report, learns of them; only a program registers them.
+"""
+
+import functools
 
 from absl import flags
 
@@ -18,68 +23,82 @@ from official.modeling import networks
 from official.training.recipe import Recipe, parse_learning_rate
 
 FLAGS = flags.FLAGS
+DESCRIBED = flags.FlagValues()
 
-DEFINE_path(
+_string, _bool, _list, _integer, _float, _enum, _path = (
+    functools.partial(define, flag_values=DESCRIBED)
+    for define in (
+        flags.DEFINE_string,
+        flags.DEFINE_bool,
+        flags.DEFINE_list,
+        flags.DEFINE_integer,
+        flags.DEFINE_float,
+        flags.DEFINE_enum,
+        DEFINE_path,
+    )
+)
+
+_path(
     "output_dir",
     "runs/default",
     "Folder of the experiment: results, weights, logs. The same command with the same "
     "folder goes on where it stopped; more methods, sparsities or seeds are added to it.",
 )
-flags.DEFINE_string(
+_string(
     "checkpoint_every",
     "10min",
     "How often a training's state is kept within an epoch (at the end of each it always "
     "is): a time such as 30s, 10min or 2h, or a number of steps such as 500.",
 )
-flags.DEFINE_string(
+_string(
     "shard",
     None,
     "Do only a part of the runs: 2/8 is the third of eight. Eight programs with 0/8 to "
     "7/8 on one folder do all of them, each stage once.",
 )
-flags.DEFINE_bool(
+_bool(
     "dry_run",
     False,
     "Print the plan (runs, trainings they share, images, time once measured) and stop.",
 )
-flags.DEFINE_bool(
+_bool(
     "report",
     True,
     "At the end, show the results on a page, report.html in the experiment's folder. "
     "`python -m dlth_tf.report` makes it at any other time.",
 )
-flags.DEFINE_bool(
+_bool(
     "export",
     False,
     "At the end, write the network of every run as a SavedModel, in export/ in the run's "
     "folder. `python -m dlth_tf.export` does so for one run, in other formats too.",
 )
 
-flags.DEFINE_list(
+_list(
     "method",
     ["dense", "scratch", "l1", "lth", "rst"],
     "Methods to compare, separated by commas. "
     + " ".join(f"{name}: {summary(method)}" for name, method in METHODS.items()),
 )
-flags.DEFINE_list(
+_list(
     "sparsity",
     ["0.9", "0.98"],
     "Fractions of the weights that are removed from each masked layer, in [0, 1), "
     "separated by commas.",
 )
-flags.DEFINE_list(
+_list(
     "seed",
     ["0"],
     "Whole numbers, separated by commas. A seed sets the initial weights, the random "
     "tickets and the order of the images, the same for all methods.",
 )
-flags.DEFINE_list(
+_list(
     "layers",
     [],
     "Name patterns of the layers to mask, such as 'stage*' or 'stage1_*,stage2_*'. "
     "Default: every one but the first and the last; an embedding only by its name.",
 )
-flags.DEFINE_string(
+_string(
     "distribution",
     "uniform",
     f"How the masked layers share the sparsity out: {', '.join(DISTRIBUTIONS)}. "
@@ -87,144 +106,141 @@ flags.DEFINE_string(
     "(Erdős-Rényi; erk counts the kernel's size); global: all weights compete, under one "
     "threshold.",
 )
-flags.DEFINE_string(
+_string(
     "layer_sparsity",
     "",
     "The sparsity of each layer instead, where s stands for the one of --sparsity: "
     "'[0,s,s,s,0]' for stem, stages and classifier; '0-4:0.5,5:s' for layers by number, "
     "counted from 0; 'stage1*:0.9,stage2*:s' by name pattern. Others stay dense.",
 )
-flags.DEFINE_string(
+_string(
     "unit",
     "weight",
     "What is removed as a whole: weight; N:M, such as 2:4: of every 4 consecutive "
     "weights along the inputs 2 are kept, at --sparsity=0.5; or filter.",
 )
 
-flags.DEFINE_bool(
+_bool(
     "shrink",
     False,
     "With --unit=filter: leave what a ticket removes out of the network before it is "
     "finetuned, which makes finetuning and the exported network smaller and faster.",
 )
 
-flags.DEFINE_string(
+_string(
     "dataset",
     "digits",
     f"The images: {', '.join(data.DATASETS)}. tfds:NAME is any classification set of "
     "TensorFlow Datasets, folder:PATH a folder with a folder of images per class.",
 )
-DEFINE_path(
+_path(
     "data_dir",
     None,
     "Folder where TensorFlow Datasets keeps prepared data. Default: its own. For "
     "imagenet and tiny_imagenet the folder of the images. digits needs none.",
 )
-flags.DEFINE_integer(
+_integer(
     "train_examples",
     None,
     "Train on only the first so many images of the training set. Default: all.",
     lower_bound=1,
 )
-flags.DEFINE_float(
+_float(
     "validation_fraction",
     0.0,
     "Part of the training images held out to measure accuracy after every epoch. The "
     "test images are used once, at the end of a run.",
 )
-flags.DEFINE_string(
+_string(
     "model",
     "quickstart_cnn",
     f"The network: {', '.join(networks.NETWORKS)}. wrn-28-10 is a wide residual network, "
     "keras:NAME any network of keras.applications.",
 )
 
-flags.DEFINE_integer(
+_integer(
     "epochs",
     200,
     "Passes over the images in pretraining and finetuning.",
     lower_bound=1,
 )
-flags.DEFINE_integer("batch_size", 128, "Images per step in pretraining and finetuning.")
-flags.DEFINE_string(
+_integer("batch_size", 128, "Images per step in pretraining and finetuning.")
+_string(
     "learning_rate",
     "0:0.1,100:0.01,150:0.001",
     "Learning rates of pretraining and finetuning, as epoch:rate from which it holds.",
 )
-flags.DEFINE_float("momentum", 0.9, "Momentum of SGD, in every stage.")
-flags.DEFINE_float(
-    "l2", 5e-4, "Weight decay in every stage, coupled: it goes through the momentum."
-)
+_float("momentum", 0.9, "Momentum of SGD, in every stage.")
+_float("l2", 5e-4, "Weight decay in every stage, coupled: it goes through the momentum.")
 
-flags.DEFINE_float(
-    "penalty_growth", 1e-4, "rst: what the penalty's rate gains at a time (eta)."
-)
-flags.DEFINE_integer("penalty_every", 5, "rst: optimizer steps between two gains (v).")
-flags.DEFINE_float("penalty_bound", 1.0, "rst: penalty at which it stops to grow.")
-flags.DEFINE_integer(
-    "penalty_hold", 40_000, "rst: optimizer steps to go on at the full penalty."
-)
-flags.DEFINE_integer(
+_float("penalty_growth", 1e-4, "rst: what the penalty's rate gains at a time (eta).")
+_integer("penalty_every", 5, "rst: optimizer steps between two gains (v).")
+_float("penalty_bound", 1.0, "rst: penalty at which it stops to grow.")
+_integer("penalty_hold", 40_000, "rst: optimizer steps to go on at the full penalty.")
+_integer(
     "penalty_power", 1, "rst: the penalty grows like the rate to this power: 1, 2 or 3."
 )
-flags.DEFINE_integer(
+_integer(
     "cycles",
     5,
     "lth_iter, rst_iter: cycles in which the sparsity is reached.",
     lower_bound=1,
 )
-flags.DEFINE_integer(
-    "cycle_penalty_every", 1, "rst_iter: optimizer steps between two gains (v)."
-)
-flags.DEFINE_integer(
+_integer("cycle_penalty_every", 1, "rst_iter: optimizer steps between two gains (v).")
+_integer(
     "cycle_penalty_hold",
     10_000,
     "rst_iter: optimizer steps at the full penalty in each cycle.",
 )
-flags.DEFINE_bool(
+_bool(
     "zero_between_cycles",
     False,
     "rst_iter: set the removed weights to zero after every cycle, not only at the end.",
 )
-flags.DEFINE_string(
+_string(
     "rewind_to",
     "0",
     "lth, lth_iter: the moment of dense training to which the weights are rewound; "
     "lr_rewind: to which the learning rate is. Steps (500) or epochs (2ep).",
 )
-flags.DEFINE_integer(
+_integer(
     "mask_every",
     100,
     "rigl, gradual: optimizer steps from one change of the mask to the next. (set "
     "changes it after every epoch.)",
 )
-flags.DEFINE_float(
+_float(
     "mask_until",
     0.75,
     "rigl, gradual: part of the training during which the mask changes.",
 )
-flags.DEFINE_float(
+_float(
     "drop_fraction",
     0.3,
     "set, rigl: part of the kept weights that changes places at a time; rigl's goes "
     "down to 0 along a cosine.",
 )
-flags.DEFINE_integer("transform_batch_size", 64, "rst: images per transformation step.")
-flags.DEFINE_float(
-    "transform_learning_rate", 0.001, "rst: learning rate of the transformation."
-)
+_integer("transform_batch_size", 64, "rst: images per transformation step.")
+_float("transform_learning_rate", 0.001, "rst: learning rate of the transformation.")
 
-flags.DEFINE_bool(
+_bool(
     "sync_batch_norm",
     False,
     "BatchNorm normalizes by the whole batch, not by each device's part of it.",
 )
-flags.DEFINE_enum(
+_enum(
     "mixed_precision",
     None,
     ["float16", "bfloat16"],
     "Compute in this type while training; weights and measurements stay float32.",
 )
+
+
+@functools.cache
+def register() -> None:
+    """Makes these flags those of the program that runs."""
+    for flag in DESCRIBED.get_flags_for_module(__name__):
+        flags.DEFINE_flag(flag, module_name=__name__)
 
 
 def settings() -> Settings:
@@ -312,8 +328,7 @@ def _transformation(every: int, hold: int) -> TransformationRecipe:
 
 def as_dict() -> dict:
     """All of the program's flags and their values, for the record of a run."""
-    own = FLAGS.flags_by_module_dict()[__name__]
-    return {flag.name: flag.value for flag in own}
+    return {name: DESCRIBED[name].value for name in DESCRIBED}
 
 
 def _numbers(flag: str, kind: type) -> list:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from official.distribution.workers import Workers
@@ -56,17 +57,24 @@ class Hardware:
 
         return multi_worker_fit() if self.workers.count > 1 else contextlib.nullcontext()
 
-    def check_batch(self, flag: str, batch_size: int) -> None:
-        """Makes sure that the replicas can share a batch.
-
-        Raises:
-            ValueError: they can't, evenly.
-        """
-        if batch_size % self.replicas:
-            raise ValueError(
-                f"--{flag} must be a multiple of the {self.replicas} replicas that share "
-                f"a batch. Received: {batch_size}"
-            )
-
 
 ONE_DEVICE = Hardware()
+
+
+def check_batches(sizes: Mapping[str, int], replicas: int) -> None:
+    """Makes sure that so many replicas can share every batch.
+
+    Args:
+        sizes: of the batches, by flag.
+        replicas: devices of all workers.
+
+    Raises:
+        ValueError: they can't, evenly.
+    """
+    uneven = {flag: size for flag, size in sizes.items() if size % replicas}
+    if uneven:
+        received = " ".join(f"--{flag}={size}" for flag, size in uneven.items())
+        raise ValueError(
+            f"{' and '.join(f'--{flag}' for flag in uneven)} must be a multiple of the "
+            f"{replicas} replicas that share a batch. Received: {received}"
+        )

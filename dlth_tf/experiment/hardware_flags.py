@@ -1,15 +1,21 @@
 """The program's flags for devices and machines. Results do not depend on them."""
 
 import os
+from collections.abc import Mapping
 from typing import TextIO
 
 from absl import flags
 
-from dlth_tf.experiment.hardware import Hardware
+from dlth_tf.experiment.hardware import Hardware, check_batches
 from dlth_tf.experiment.quiet import start_tensorflow_quietly
 from official.common.choices import choose
 from official.distribution.cluster import SOURCES, find_cluster
-from official.distribution.strategies import ALGORITHMS, STRATEGIES, make_strategy
+from official.distribution.strategies import (
+    ALGORITHMS,
+    STRATEGIES,
+    make_strategy,
+    usable_gpus,
+)
 
 FLAGS = flags.FLAGS
 
@@ -49,8 +55,11 @@ flags.DEFINE_bool(
 )
 
 
-def hardware() -> Hardware:
+def hardware(batch_sizes: Mapping[str, int]) -> Hardware:
     """What trainings run on. Workers connect here.
+
+    Args:
+        batch_sizes: of the trainings, by flag.
 
     Raises:
         ValueError: flags that make no sense together or on this machine.
@@ -68,11 +77,17 @@ def hardware() -> Hardware:
     look = clustered or name == "multi_worker_mirrored"
     # The standard error is turned off meanwhile.
     with os.fdopen(os.dup(2), "w") as messages:
-        strategy = start_tensorflow_quietly(lambda: _strategy(name, look, messages))
-    return Hardware(strategy, FLAGS.jit_compile)
+        strategy = start_tensorflow_quietly(
+            lambda: _strategy(name, look, messages, batch_sizes)
+        )
+    found = Hardware(strategy, FLAGS.jit_compile)
+    check_batches(batch_sizes, found.replicas)
+    return found
 
 
-def _strategy(name: str, look_for_workers: bool, messages: TextIO):
+def _strategy(
+    name: str, look_for_workers: bool, messages: TextIO, batch_sizes: Mapping[str, int]
+):
     cluster = None
     if look_for_workers:
         cluster = find_cluster(FLAGS.cluster, FLAGS.worker_hosts, FLAGS.task_index)
@@ -81,4 +96,8 @@ def _strategy(name: str, look_for_workers: bool, messages: TextIO):
             "--shard shares runs out among single programs, not among workers that train "
             f"together. Received: --shard={FLAGS.shard} with {len(cluster.hosts)} workers"
         )
+    if cluster:
+        # Before anybody is waited for.
+        devices = len(usable_gpus(FLAGS.num_gpus)) or 1
+        check_batches(batch_sizes, devices * len(cluster.hosts))
     return make_strategy(name, FLAGS.num_gpus, FLAGS.all_reduce_alg, cluster, messages)

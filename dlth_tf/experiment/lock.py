@@ -1,49 +1,25 @@
 """One program at a time on a folder or a stage, also on a shared file system.
 
-A lock is the operating system's own (`flock`), which ends with the process that holds
-it, however that ends. Its file names the holder and carries a count that the holder
-raises again and again. This is for machines whose file system does not tell each other
-of locks, or has not yet noticed that one of them died: a holder on another machine whose
-count stands still for a while is taken to be gone. Nobody's clock is compared with
-another's.
+A lock is the operating system's own (`flock`, by way of filelock): it ends with the
+process that holds it, however that ends. Its file names the holder, for people.
 """
 
 import contextlib
-import dataclasses
 import errno
-import fcntl
-import json
 import os
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
-BEAT_SECONDS = 10.0
-SILENCE_SECONDS = 60.0
+from filelock import FileLock, Timeout
+
 _NO_LOCKS_HERE = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
+_LONGEST_NAME = 1000
 
 
 class InUse(Exception):
     """Another program holds a lock; the message names it."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Holder:
-    """Who holds a lock; `since` is the time on its own clock, for people."""
-
-    host: str
-    process: int
-    since: str
-
-    @classmethod
-    def this_program(cls) -> "Holder":
-        return cls(socket.gethostname(), os.getpid(), time.strftime("%Y-%m-%d %H:%M:%S"))
-
-    def __str__(self) -> str:
-        return f"process {self.process} on {self.host}, since {self.since}"
 
 
 class Lock:
@@ -59,81 +35,69 @@ class Lock:
         self._what = what
 
     @contextlib.contextmanager
-    def held(self, shared: bool = False, wait: bool = False) -> Iterator[None]:
+    def held(self, wait: float = 0.0, needed: bool = True) -> Iterator[str]:
         """Holds the lock.
 
         Args:
-            shared: together with others that share it.
-            wait: for its holder to finish.
+            wait: so many seconds for its holder to finish.
+            needed: whether to fail where the file system has no locks; otherwise the
+                body runs without.
+
+        Yields:
+            What a person should know about how far it can be trusted; mostly nothing.
 
         Raises:
             InUse: another program holds it.
+            OSError: the file system has no locks.
         """
-        with os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
-            self._acquire(file, shared, wait)
-            over = threading.Event()
-            beating = threading.Thread(target=_beat, args=(file, over), daemon=True)
-            beating.start()
-            try:
-                yield
-            finally:
-                over.set()
-                beating.join()
-                file.truncate(0)
-
-    def _acquire(self, file: BinaryIO, shared: bool, wait: bool) -> None:
-        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        told_by_system = True
+        notes = []
+        lock = FileLock(
+            self._path,
+            timeout=wait,
+            fallback_to_soft=False,
+            on_acquired=lambda file: notes.append(self._sign(file)),
+        )
         try:
-            fcntl.flock(file, kind if wait else kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise self._in_use() from None
+            lock.acquire()
+        except Timeout:
+            holder = self._path.read_text(errors="replace") or "another program"
+            raise InUse(f"{self._what} is in use by {holder}") from None
         except OSError as error:
             if error.errno not in _NO_LOCKS_HERE:
                 raise
-            told_by_system = False
-        holder = _holder(self._path.read_bytes())
-        here = Holder.this_program()
-        if holder is None or shared or (told_by_system and holder.host == here.host):
+            yield self._without(error, needed)
             return
-        if self._beats():
-            raise self._in_use()
+        try:
+            yield notes[0]
+        finally:
+            with contextlib.suppress(OSError):
+                os.truncate(self._path, 0)
+            lock.release()
 
-    def _beats(self) -> bool:
-        """Whether the count is raised while we look."""
-        before = self._path.read_bytes()
-        end = time.monotonic() + SILENCE_SECONDS
-        while time.monotonic() < end:
-            time.sleep(min(1.0, SILENCE_SECONDS))
-            if self._path.read_bytes() != before:
-                return True
-        return False
-
-    def _in_use(self) -> InUse:
-        holder = _holder(self._path.read_bytes())
-        return InUse(f"{self._what} is in use by {holder or 'another program'}")
-
-
-def _holder(content: bytes) -> Holder | None:
-    try:
-        record = json.loads(content)
-        return Holder(record["host"], record["process"], record["since"])
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def _beat(file: BinaryIO, over: threading.Event) -> None:
-    """Says who holds the lock, with a count that is raised until it is over."""
-    record = dataclasses.asdict(Holder.this_program())
-    count = 0
-    while True:
-        content = json.dumps(record | {"count": count}).encode()
-        # On a full disk the name is missing; the system's lock holds all the same.
+    def _sign(self, file: int) -> str:
+        """Writes who holds the lock; returns what to think of one who did not leave."""
+        host = f" on {socket.gethostname()}, since "
+        left = os.pread(file, _LONGEST_NAME, 0).decode(errors="replace")
+        # On a full disk the name is missing; the lock holds all the same.
         with contextlib.suppress(OSError):
-            file.seek(0)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if over.wait(BEAT_SECONDS):
-            return
-        count += 1
+            os.ftruncate(file, 0)
+            now = time.strftime("%Y-%m-%d %H:%M:%S")
+            os.pwrite(file, f"process {os.getpid()}{host}{now}".encode(), 0)
+            os.fsync(file)
+        if not left or host in left:
+            return ""
+        return (
+            f"{self._what} was held by {left}, which left without a word. If it still "
+            "runs, machines do not know of each other's locks here: end one of the two."
+        )
+
+    def _without(self, error: OSError, needed: bool) -> str:
+        why = (
+            f"{self._what} can't be locked: its file system has no locks "
+            f"({os.strerror(error.errno)})."
+        )
+        if needed:
+            raise OSError(
+                f"{why} Programs that share a folder need them: choose one elsewhere."
+            ) from None
+        return f"{why} Nothing keeps a second program off it: start none."

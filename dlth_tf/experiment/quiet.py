@@ -24,7 +24,8 @@ def start_tensorflow_quietly(begin: Callable[[], Begun] = lambda: None) -> Begun
     """
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         return begin()
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    # Its errors, too: what they are about comes as an exception, and ends in one line.
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with _native_stderr_discarded():
         import keras

@@ -2,16 +2,17 @@
 
 import contextlib
 import json
+import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
+from dlth_tf.experiment.flag_names import flag_of
 from dlth_tf.experiment.lock import Lock
-from dlth_tf.experiment.plan import Run, Settings
+from dlth_tf.experiment.plan import Run, Settings, Shard
 from dlth_tf.experiment.row import failed_row, finished_row
-from dlth_tf.experiment.setting_flags import flag_of
 from dlth_tf.experiment.stages import StageFailed
 from dlth_tf.experiment.store import write_json
 from dlth_tf.experiment.table import table
@@ -20,6 +21,7 @@ from dlth_tf.storage.files import atomic_write, remove_temporaries
 
 _EXPERIMENT = "experiment.json"
 _ASKED = "asked"
+_BEGINNING_SECONDS = 10.0
 _PACKAGES = ("keras", "tensorflow", "jax", "tensorflow-model-optimization", "numpy")
 
 
@@ -109,7 +111,7 @@ class Results:
             if differences:
                 raise ValueError(
                     f"--output_dir '{self._root}' holds another experiment: "
-                    f"{'; '.join(differences)}. Choose another folder."
+                    f"{'; '.join(dict.fromkeys(differences))}. Choose another folder."
                 )
         elif taken:
             raise ValueError(
@@ -118,17 +120,36 @@ class Results:
             )
 
     @contextlib.contextmanager
-    def in_use(self, shared: bool) -> Iterator[None]:
-        """Makes sure that no other program works on the experiment.
+    def in_use(self, shard: Shard | None, tell: Callable[[str], None]) -> Iterator[None]:
+        """Makes sure that no other program works on the experiment, or on its shard.
+
+        A program of a shard holds its shard's lock, a single one that of the whole.
 
         Args:
-            shared: but those that share it too.
+            shard: the part of the runs that this program does; None: all, alone.
+            tell: is given a line if the lock is none, or may be none.
 
         Raises:
             InUse: another one does.
+            OSError: a shard, where the file system has no locks.
         """
         self._root.mkdir(parents=True, exist_ok=True)
-        with Lock(self._root / ".lock", f"--output_dir '{self._root}'").held(shared):
+        name = f"--output_dir '{self._root}'"
+        whole = Lock(self._root / ".lock", name)
+        with contextlib.ExitStack() as held:
+            if shard is None:
+                note = held.enter_context(whole.held(needed=False))
+                for path in self._root.glob(".lock-*"):
+                    with Lock(path, name).held(needed=False):
+                        pass
+            else:
+                path = self._root / f".lock-{shard.index}-of-{shard.count}"
+                own = Lock(path, f"--shard={shard.index}/{shard.count} of {name}")
+                # Others that begin hold it for a moment, too.
+                with whole.held(wait=_BEGINNING_SECONDS):
+                    note = held.enter_context(own.held())
+            if note:
+                tell(note)
             yield
 
     def claim(self, settings: Settings) -> None:
@@ -157,7 +178,8 @@ class Results:
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         """One program at a time writes the files that all of them share."""
-        with Lock(self._root / ".files.lock", "its list of results").held(wait=True):
+        lock = Lock(self._root / ".files.lock", "its list of results")
+        with lock.held(wait=math.inf, needed=False):
             yield
 
 
@@ -193,5 +215,14 @@ def _differences(theirs: dict, ours: dict, path: str = "") -> list[str]:
         if isinstance(a, dict) and isinstance(b, dict):
             found += _differences(a, b, f"{path}{name}.")
         elif a != b:
-            found.append(f"{flag_of(path + name)} is {a} there and {b} here")
-    return list(dict.fromkeys(found))
+            flag = flag_of(f"{path}{name}")
+            found.append(f"{flag} is {_shown(a)} there and {_shown(b)} here")
+    return found
+
+
+def _shown(value: object) -> str:
+    """A setting as it is written for a flag."""
+    if not isinstance(value, list):
+        return str(value)
+    parts = (":".join(map(str, p)) if isinstance(p, list) else p for p in value)
+    return ",".join(parts) or "none"

@@ -111,6 +111,7 @@ class ResumableFit:
             StopAfter(self.stage.steps(bench) - done),
             StopOnNaN(self.stage, done),
             *validation(bench, self.stage),
+            *tensorboard(self.folder),
             SaveCheckpoint(
                 checkpoints,
                 saved,
@@ -120,7 +121,6 @@ class ResumableFit:
                 stop=bench.stop,
                 workers=bench.hardware.workers,
             ),
-            *tensorboard(self.folder),
             EpochBar(bench.reporter, done, self._per_epoch, self._epochs),
         ]
         with bench.stop.wait(), reading_errors(), bench.hardware.fitting():

@@ -2,12 +2,37 @@
 
 import dataclasses
 import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from dlth_tf.experiment.placement import Placement
 from dlth_tf.experiment.stages import StageFailed, TicketStage, WeightsStage
 
+if TYPE_CHECKING:
+    from official.data.image_data import Batch, ImageData
+
 # How often a criterion runs its images through the network, forth and back.
 _PASSES = {"snip": 1, "grasp": 2, "synflow": 0}
+
+_AT_A_TIME = 250
+
+
+@dataclasses.dataclass(frozen=True)
+class FirstImages:
+    """The first so many images of a seed's training order, some at a time."""
+
+    data: "ImageData"
+    count: int
+    seed: int
+
+    def __iter__(self) -> Iterator["Batch"]:
+        for start in range(0, self.count, _AT_A_TIME):
+            rows = slice(start, min(start + _AT_A_TIME, self.count))
+            yield next(
+                self.data.epoch_batches(
+                    self.count, seed=self.seed, epoch=0, first_step=0, rows=rows
+                )
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,11 +90,10 @@ class SaliencyTicket(TicketStage):
 
         if self.criterion == "synflow":
             return synflow_ticket(model, sparsity)
-        batches = bench.data.train_batches(self._examples(bench), seed=self.seed)
-        x, y = next(iter(batches))
+        images = FirstImages(bench.data, self._examples(bench), self.seed)
         find = {"snip": snip_ticket, "grasp": grasp_ticket}[self.criterion]
         loss = SparseCategoricalCrossentropy(from_logits=True)
-        return find(model, sparsity, x, y, loss, unit=self.placement.unit)
+        return find(model, sparsity, images, None, loss, unit=self.placement.unit)
 
     def _examples(self, bench) -> int:
         return min(self.images_per_class * bench.classes, bench.data.train_size)

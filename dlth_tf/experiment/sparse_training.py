@@ -155,10 +155,12 @@ class GradualPruning(SparseTraining):
 
     @property
     def title(self):
-        return f"train and prune gradually to {self.sparsity:.3g}, seed {self.seed}"
+        return f"train and prune gradually to {self.sparsity:.8g}, seed {self.seed}"
 
     def check(self, bench):
         import keras
+
+        from dlth_tf.tfmot.engine import check_installed
 
         super().check(bench)
         backend = keras.backend.backend()
@@ -167,6 +169,7 @@ class GradualPruning(SparseTraining):
                 "The method gradual needs Keras on TensorFlow "
                 f"(KERAS_BACKEND=tensorflow). The backend is {backend}."
             )
+        check_installed()
         self.changes.last_step(self.steps(bench))
         bench.sparsity_by_kernel(bench.blueprint, self.sparsity, self.placement)
 

@@ -219,6 +219,13 @@ class MagnitudeTicket(TicketStage):
     sparsity: float
     placement: Placement
 
+    def check(self, bench):
+        super().check(bench)
+        if bench.prunes_by_tfmot(self.placement):
+            from dlth_tf.tfmot.engine import check_installed
+
+            check_installed()
+
     @property
     def title(self):
         return f"magnitude ticket {self.amount}, seed {self.weights.seed}"

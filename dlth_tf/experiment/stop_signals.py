@@ -20,7 +20,8 @@ class Stopped(BaseException):
 class StopSignals:
     """Raises `Stopped` where a signal finds the program, or later if it trains.
 
-    Used as a context manager, in the main thread. A second signal does not wait.
+    Used as a context manager, in the main thread. A second signal ends the program there
+    and then: an exception would be lost wherever Python can't pass it on.
     """
 
     def __init__(self):
@@ -46,7 +47,7 @@ class StopSignals:
 
     @contextlib.contextmanager
     def wait(self) -> Iterator[None]:
-        """Signals wait for `raise_if_received` while the body runs."""
+        """Signals wait while the body runs, which asks for them (`received`)."""
         self._waits = True
         try:
             yield
@@ -57,15 +58,6 @@ class StopSignals:
     def received(self) -> bool:
         return self._received is not None
 
-    def raise_if_received(self) -> None:
-        """Ends the program if it was asked to end.
-
-        Raises:
-            Stopped: it was.
-        """
-        if self._received is not None:
-            raise Stopped(self._received)
-
     def end(self) -> NoReturn:
         """Ends the program because it, or another worker's, was asked to end.
 
@@ -75,7 +67,10 @@ class StopSignals:
         raise Stopped(self._received or signal.SIGTERM)
 
     def _receive(self, number, frame):
-        again = self.received
+        stopped = Stopped(number)
+        if self.received:
+            os.write(2, f"\nStopped at once by a second {stopped}.\n".encode())
+            os._exit(stopped.exit_code)
         self._received = number
-        if again or not self._waits:
-            raise Stopped(number)
+        if not self._waits:
+            raise stopped

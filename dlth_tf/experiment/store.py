@@ -42,7 +42,7 @@ class StageStore:
         """
         folder = self.folder(stage)
         folder.mkdir(parents=True, exist_ok=True)
-        with Lock(folder / ".lock", f"stage '{stage.title}'").held():
+        with Lock(folder / ".lock", f"stage '{stage.title}'").held(needed=False):
             yield
 
     def record(self, stage: Stage) -> dict:

@@ -50,6 +50,7 @@ class FitStage(WeightsStage):
     """
 
     by_all_workers = True
+    batch_flag: ClassVar[str] = "batch_size"
     may_end_early: ClassVar[bool] = False
     """Whether its steps are those at the most."""
 
@@ -217,6 +218,7 @@ class Transformation(FitStage):
     """Dense training under the penalty that extrudes what a ticket removes (RST)."""
 
     noun = "transformed weights"
+    batch_flag = "transform_batch_size"
 
     weights: WeightsStage
     ticket: TicketStage

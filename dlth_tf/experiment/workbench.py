@@ -207,19 +207,23 @@ class Workbench:
         shared_out = self.sparsity(model, sparsity, placement)
         return random_ticket(model, shared_out, seed, within, placement.unit)
 
+    def prunes_by_tfmot(self, placement: Placement) -> bool:
+        """Whether TFMOT finds the largest magnitudes: single weights, on TensorFlow."""
+        import keras
+
+        single = placement.unit == "weight" and placement.distribution != "global"
+        return single and keras.backend.backend() == "tensorflow"
+
     def magnitude_ticket(self, model, sparsity: float, placement: Placement):
         """The largest magnitudes of a network, found by TFMOT where it can.
 
         The plain version gives the same masks.
         """
-        import keras
-
         from dlth_tf import tfmot
         from dlth_tf.tickets import ticket
 
         shared_out = self.sparsity(model, sparsity, placement)
-        single = placement.unit == "weight" and placement.distribution != "global"
-        if single and keras.backend.backend() == "tensorflow":
+        if self.prunes_by_tfmot(placement):
             return tfmot.magnitude_ticket(model, shared_out)
         return ticket.magnitude_ticket(model, shared_out, placement.unit)
 

@@ -55,8 +55,8 @@ def command(cell: Cell) -> str:
 
 def explanation(name: str) -> str:
     """What a flag's help says; nothing for flags of other versions."""
-    known = name in program_flags.FLAGS
-    return program_flags.FLAGS[name].help if known else ""
+    known = name in program_flags.DESCRIBED
+    return program_flags.DESCRIBED[name].help if known else ""
 
 
 def shown(value: object) -> str:
@@ -69,8 +69,8 @@ def shown(value: object) -> str:
 
 
 def _is_set(name: str, value: object) -> bool:
-    known = name in program_flags.FLAGS
-    return known and value != program_flags.FLAGS[name].default
+    known = name in program_flags.DESCRIBED
+    return known and value != program_flags.DESCRIBED[name].default
 
 
 def _as_argument(name: str, value: object) -> str:

@@ -14,6 +14,9 @@ from keras import ops
 from dlth_tf.network.kernels import maskable_kernels
 from dlth_tf.saliency import gradients
 
+Batches = Iterable[tuple[np.ndarray, np.ndarray]]
+"""Inputs and targets, some at a time, the same whenever they are gone through."""
+
 
 class TrainingLoss:
     """The mean loss of a model on some examples, as a function of its kernels.
@@ -23,10 +26,11 @@ class TrainingLoss:
 
     Args:
         model: a built model.
-        x: inputs, `[examples, ...]`.
-        y: targets, `[examples, ...]`.
+        x: inputs, `[examples, ...]`; or batches of inputs and targets, gone through anew
+            for every derivative.
+        y: targets, `[examples, ...]`; None with batches.
         loss: a Keras loss, or its name.
-        batch_size: examples looked at at a time.
+        batch_size: examples looked at at a time; batches are as they are.
         temperature: what the model's outputs are divided by.
         tables: name patterns of the embeddings whose tables count as kernels.
     """
@@ -34,14 +38,14 @@ class TrainingLoss:
     def __init__(
         self,
         model: keras.Model,
-        x: np.ndarray,
-        y: np.ndarray,
+        x: np.ndarray | Batches,
+        y: np.ndarray | None,
         loss: str | Callable,
         batch_size: int,
         temperature: float = 1.0,
         tables: Iterable[str] = (),
     ):
-        if not 0 < len(x) == len(y):
+        if y is not None and not 0 < len(x) == len(y):
             raise ValueError(
                 "`x` and `y` must hold equally many examples, at least one. Received: "
                 f"{len(x)} and {len(y)}"
@@ -50,10 +54,12 @@ class TrainingLoss:
         self._kernels = maskable_kernels(model, tables)
         self._loss = keras.losses.get(loss)
         self._temperature = temperature
-        self._parts = [
-            (x[start : start + batch_size], y[start : start + batch_size])
-            for start in range(0, len(x), batch_size)
-        ]
+        self._batches = x
+        if y is not None:
+            self._batches = [
+                (x[start : start + batch_size], y[start : start + batch_size])
+                for start in range(0, len(x), batch_size)
+            ]
 
     @property
     def kernels(self) -> dict[str, np.ndarray]:
@@ -80,15 +86,22 @@ class TrainingLoss:
 
     def _mean(self, derivative, *vectors) -> dict[str, np.ndarray]:
         tensors = [ops.convert_to_tensor(kernel) for kernel in self.kernels.values()]
-        sums = [np.zeros(tensor.shape, np.float32) for tensor in tensors]
-        examples = sum(len(x) for x, _ in self._parts)
+        sums = [np.zeros(tensor.shape, np.float64) for tensor in tensors]
+        examples = 0
         with computing_in(self._model, "float32"):
-            for x, y in self._parts:
+            for x, y in self._batches:
+                examples += len(x)
                 inputs = ops.convert_to_tensor(x), ops.convert_to_tensor(y)
                 found = derivative(tensors, *vectors, *inputs)
                 for total, part in zip(sums, found, strict=True):
-                    total += ops.convert_to_numpy(part) * (len(x) / examples)
-        return dict(zip(self._kernels, sums, strict=True))
+                    total += ops.convert_to_numpy(part).astype(np.float64) * len(x)
+        if not examples:
+            raise ValueError(
+                "`x` must give its batches each time it is gone through, as a list does. "
+                "It gave none."
+            )
+        means = ((total / examples).astype(np.float32) for total in sums)
+        return dict(zip(self._kernels, means, strict=True))
 
 
 def outputs_with(

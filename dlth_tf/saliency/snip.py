@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from dlth_tf.saliency.objective import TrainingLoss
+from dlth_tf.saliency.objective import Batches, TrainingLoss
 from dlth_tf.tickets.sparsity import Sparsity, name_patterns
 from dlth_tf.tickets.ticket import Ticket, highest_ticket
 
@@ -13,8 +13,8 @@ from dlth_tf.tickets.ticket import Ticket, highest_ticket
 def snip_ticket(
     model: keras.Model,
     sparsity: Sparsity,
-    x: np.ndarray,
-    y: np.ndarray,
+    x: np.ndarray | Batches,
+    y: np.ndarray | None,
     loss: str | Callable,
     unit: str = "weight",
     batch_size: int = 250,
@@ -32,11 +32,13 @@ def snip_ticket(
         model: the model at its initial weights.
         sparsity: as for `random_ticket`, distributions included.
         x: inputs of some training examples, `[examples, ...]`; a hundred do.
-        y: their targets.
+            Or, if they fill the memory, batches of inputs and targets that can be gone
+            through more than once, such as a `tf.data.Dataset`.
+        y: their targets; None with batches.
         loss: a Keras loss or its name, as for `compile`.
         unit: what is removed as a whole, as for `random_ticket`.
         batch_size: examples looked at at a time, which batch normalization sees
-            together.
+            together; batches are looked at as they are.
 
     Raises:
         RuntimeError: Keras runs on another backend than TensorFlow or JAX.

@@ -10,6 +10,16 @@ import numpy as np
 _HOME = "tensorflow_model_optimization.python.core.sparsity.keras"
 
 
+def check_installed() -> None:
+    """Makes sure that what is here can be used.
+
+    Raises:
+        ImportError: TFMOT or `tf_keras` is not installed.
+        RuntimeError: Keras runs on another backend than TensorFlow.
+    """
+    _module("pruning_impl")
+
+
 def pruning_engine(variables, schedule, step: Callable):
     """TFMOT's engine, which updates masks when a schedule says so.
 

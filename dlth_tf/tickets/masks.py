@@ -94,18 +94,24 @@ def highest_masks(
 
     Returns:
         For each kernel a boolean array of its shape, True where a weight is kept.
+
+    Raises:
+        ValueError: a score is NaN.
     """
     ends = np.cumsum([part.size for part in scores])
     flat = np.concatenate([part.ravel() for part in scores])
+    if np.isnan(flat).any():
+        raise ValueError("Scores must be numbers. One is NaN, or sums up to it.")
     remove = removed_count(flat.size, sparsity, len(scores))
     mask = np.ones(flat.size, np.bool_)
     if remove:
-        for part in np.split(flat, ends[:-1]):
-            part[part.size - 1 - np.argmax(part[::-1])] = np.inf
-        threshold = np.partition(flat, remove - 1)[remove - 1]
-        np.greater_equal(flat, threshold, out=mask)
-        still_to_remove = remove - int(flat.size - np.count_nonzero(mask))
-        mask[np.flatnonzero(flat == threshold)[:still_to_remove]] = False
+        last_highest = [int(np.argmax(part.ravel()[::-1])) + 1 for part in scores]
+        rivals = np.delete(flat, ends - last_highest)
+        threshold = np.partition(rivals, remove - 1)[remove - 1]
+        kept = rivals >= threshold
+        still_to_remove = remove - int(rivals.size - np.count_nonzero(kept))
+        kept[np.flatnonzero(rivals == threshold)[:still_to_remove]] = False
+        mask = np.insert(kept, ends - last_highest - np.arange(len(scores)), True)
     masks = np.split(mask, ends[:-1])
     return [part.reshape(of.shape) for part, of in zip(masks, scores, strict=True)]
 

@@ -166,9 +166,9 @@ def random_ticket(
             sparsity is 1 - N/M; or `"filter"`, see `dlth_tf.channel_groups`.
 
     Raises:
-        ValueError: a sparsity outside [0, 1) or below that of `within`, a pattern that
-            matches no kernel, a distribution or a unit that does not fit the model, or a
-            model without maskable kernels.
+        ValueError: a sparsity outside [0, 1) or below that of `within`, a `within` that
+            keeps nothing of a kernel, a pattern that matches no kernel, a distribution
+            or a unit that does not fit the model, or a model without maskable kernels.
 
     Example:
 
@@ -178,6 +178,12 @@ def random_ticket(
     Source: Bai et al., "Dual Lottery Ticket Hypothesis", ICLR 2022, section 3.2.
     """
     earlier = None if within is None else {n: m for n, _, m in within.pairs(model)}
+    for name, mask in (earlier or {}).items():
+        if not mask.any():
+            raise ValueError(
+                "`within` must keep some of every kernel. Received: a ticket that keeps "
+                f"nothing of '{name}'"
+            )
     shapes = shapes_at_hand(model, [*name_patterns(sparsity), *(earlier or ())])
     pools = sparsity_pools(shapes, sparsity)
     masks = unit_named(unit).random_masks(model, pools, seed, earlier)
@@ -227,12 +233,14 @@ def highest_ticket(
     Args:
         model: a built model.
         sparsity: as for `random_ticket`, and counted as there.
-        scores: for each kernel an array of its shape. (Those of embeddings that the
-            sparsity names are among `maskable_kernels(model, tables=patterns)`.)
+        scores: for each kernel an array of its shape; infinities are numbers, too.
+            (Those of embeddings that the sparsity names are among
+            `maskable_kernels(model, tables=patterns)`.)
         unit: what is removed as a whole, as for `random_ticket`.
 
     Raises:
-        ValueError: as for `random_ticket`, or a score is NaN or missing.
+        ValueError: as for `random_ticket`, or a kernel has no scores, or scores of
+            another shape, or one that is not a number.
 
     Example: a criterion of one's own, here magnitudes relative to the kernel's largest.
 
@@ -240,12 +248,29 @@ def highest_ticket(
     >>> scores = {name: kernel / kernel.max() for name, kernel in kernels.items()}
     >>> ticket = dlth.highest_ticket(model, dlth.Global(0.9), scores)
     """
-    for name, values in scores.items():
-        if np.isnan(values).any():
-            raise ValueError(f"Kernel '{name}' must have numbers as scores. It has NaN.")
     shapes = shapes_at_hand(model, name_patterns(sparsity))
-    if missing := shapes.keys() - scores:
-        raise ValueError(f"`scores` must have all kernels. Missing: {sorted(missing)}")
+    checked = {name: _checked(name, shape, scores) for name, shape in shapes.items()}
     pools = sparsity_pools(shapes, sparsity)
-    masks = unit_named(unit).highest_masks(model, pools, scores)
+    masks = unit_named(unit).highest_masks(model, pools, checked)
     return Ticket({name: masks[name] for name in [*shapes, *masks]})
+
+
+def _checked(name: str, shape: tuple[int, ...], scores: Mapping) -> np.ndarray:
+    """A kernel's scores, as numbers of which each has a place."""
+    if name not in scores:
+        raise ValueError(
+            f"`scores` must have an array for every kernel. It has none for '{name}', "
+            f"only for {', '.join(scores) or 'nothing'}"
+        )
+    values = np.asarray(scores[name])
+    if values.shape != shape:
+        raise ValueError(
+            f"`scores` of '{name}' must have the kernel's shape {shape}. "
+            f"Received: {values.shape}"
+        )
+    if values.dtype.kind not in "biuf":
+        # Types that NumPy does not know by itself, such as bfloat16, are numbers, too.
+        values = values.astype(np.float32)
+    if np.isnan(values).any():
+        raise ValueError(f"Kernel '{name}' must have numbers as scores. It has NaN.")
+    return values

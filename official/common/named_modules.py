@@ -63,7 +63,12 @@ class NamedModules:
         for pattern, module in self.open.values():
             if pattern.fullmatch(name):
                 return module
-        return self.closed[choose(self.kind, name, self.names)]
+        if choose(self.kind, name, self.names) in self.open:
+            raise ValueError(
+                f"Unknown {self.kind} {name!r}: it stands for many. Write one of them, "
+                "with something of your own in place of the capitals."
+            )
+        return self.closed[name]
 
     def module(self, name: str) -> ModuleType:
         """The same module, imported.

@@ -62,6 +62,6 @@ def _lost(error: Exception, hosts: Sequence[str], index: int) -> list[int]:
     others = {place for place in range(len(hosts)) if place != index}
     named = others & {int(place) for place in re.findall(r"/task:(\d+)", str(error))}
     silent = {place for place in others if not answers(hosts[place])}
-    # Workers that noticed earlier have ended too; the error tells of the first. One that
-    # a launcher has started again by now answers already.
-    return sorted(named & silent or silent or named)
+    # Workers that noticed earlier have ended too, and an error tells of the last as often
+    # as of the first. One that a launcher has started again by now answers already.
+    return sorted(silent or named)

@@ -76,7 +76,7 @@ def make_strategy(
         return None
     if name == "tpu":
         return _tpu(num_gpus)
-    gpus = _gpus(num_gpus)
+    gpus = usable_gpus(num_gpus)
     if name == "one_device":
         return _one_device(gpus)
     if name == "mirrored":
@@ -94,8 +94,15 @@ def _check_algorithm(name: str, algorithm: str) -> None:
         )
 
 
-def _gpus(number: int | None) -> list[str]:
-    """The GPUs to use, by name."""
+def usable_gpus(number: int | None) -> list[str]:
+    """The GPUs of this machine to use, by name.
+
+    Args:
+        number: how many; None: all.
+
+    Raises:
+        ValueError: there are not so many.
+    """
     import tensorflow as tf
 
     there = len(tf.config.list_physical_devices("GPU"))

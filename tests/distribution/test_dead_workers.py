@@ -29,6 +29,15 @@ def test_the_worker_that_does_not_answer_is_named(listening):
     assert "worker 1" not in str(caught.value)
 
 
+def test_all_that_do_not_answer_are_named_whomever_the_error_tells_of(listening):
+    hosts = [*free_hosts(1), listening, *free_hosts(1)]
+    told = ABORTED.format(0)
+    with pytest.raises(DeadWorker) as caught, naming_dead_workers(hosts, index=1):
+        raise tf.errors.UnavailableError(None, None, told)
+    dead = f"worker 0 ({hosts[0]}), worker 2 ({hosts[2]}) ended before"
+    assert str(caught.value).startswith(dead)
+
+
 def test_a_worker_that_was_started_again_is_named(listening):
     with pytest.raises(DeadWorker, match=rf"^worker 1 \({listening}\) ended"):
         fail(tf.errors.AbortedError, ["127.0.0.1:1", listening])

@@ -45,6 +45,27 @@ def test_the_lowest_scores_are_removed_to_the_exact_count(scores, sparsity):
         assert scores[~mask].max() <= scores[mask].min()
 
 
+EXTREMES = st.sampled_from([-math.inf, -1.0, 0.0, 1.0, math.inf])
+
+
+@given(
+    scores=st.lists(st.lists(EXTREMES, min_size=1, max_size=8), min_size=1, max_size=4),
+    sparsity=SPARSITIES,
+)
+def test_infinite_scores_empty_no_kernel(scores, sparsity):
+    arrays = [np.array(part, np.float32) for part in scores]
+    masks = highest_masks(arrays, sparsity)
+    removed = sum(np.count_nonzero(~mask) for mask in masks)
+    assert removed == removed_count(sum(map(len, scores)), sparsity, len(scores))
+    for values, mask in zip(arrays, masks, strict=True):
+        assert mask.any() and values[mask].max() == values.max()
+
+
+def test_whole_numbers_are_scores_too():
+    (mask,) = highest_masks([np.array([3, 1, 4, 1, 5])], 0.6)
+    assert mask.tolist() == [False, False, True, False, True]
+
+
 @pytest.mark.parametrize("sparsity", [-0.1, 1.0, 1.5, float("nan")])
 def test_a_sparsity_out_of_range_is_named(sparsity):
     message = rf"`sparsity` must be in \[0, 1\). Received: {sparsity}"

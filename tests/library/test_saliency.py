@@ -143,6 +143,23 @@ def test_examples_may_be_looked_at_in_parts(criterion):
         np.testing.assert_array_equal(parts.masks[name], mask)
 
 
+@pytest.mark.parametrize("criterion", ["snip_ticket", "grasp_ticket"])
+def test_examples_may_come_in_batches(criterion):
+    find, model = getattr(dlth, criterion), tanh_network()
+    batches = [(X[:20], Y[:20]), (X[20:], Y[20:])]
+    whole = find(model, 0.5, X, Y, CROSS_ENTROPY)
+    for name, mask in find(model, 0.5, batches, None, CROSS_ENTROPY).masks.items():
+        np.testing.assert_array_equal(whole.masks[name], mask)
+
+
+def test_batches_sum_up_to_the_mean_over_all_examples():
+    batches = [(X[:20], Y[:20]), (X[20:], Y[20:])]
+    whole = TrainingLoss(tanh_network(), X, Y, CROSS_ENTROPY, 24)
+    parts = TrainingLoss(tanh_network(), batches, None, CROSS_ENTROPY, 24)
+    for name, gradient in whole.gradient().items():
+        np.testing.assert_allclose(parts.gradient()[name], gradient, atol=1e-6)
+
+
 def flows(first, bias, last):
     """Synaptic flow of x -> W2 (W1 x + b) for an input of ones: |w| * dR/d|w|."""
     through = last.sum(axis=1)
@@ -314,6 +331,12 @@ def ending_in_softmax() -> keras.Model:
         (
             lambda: dlth.snip_ticket(tanh_network(), 0.5, X, Y[:3], CROSS_ENTROPY),
             "equally many examples, at least one. Received: 24 and 3",
+        ),
+        (
+            lambda: dlth.grasp_ticket(
+                tanh_network(), 0.5, iter([(X, Y)]), None, CROSS_ENTROPY
+            ),
+            "`x` must give its batches each time",
         ),
         (
             lambda: dlth.snip_ticket(tanh_network(), 0.5, X * np.nan, Y, CROSS_ENTROPY),

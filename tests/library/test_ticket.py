@@ -82,6 +82,46 @@ def test_a_magnitude_ticket_keeps_the_largest():
         assert magnitudes[~mask].max() <= magnitudes[mask].min()
 
 
+def of_scores(change):
+    """A ticket by random scores in which something was changed."""
+    model = sequential()
+    shapes = {name: k.shape for name, k in dlth.maskable_kernels(model).items()}
+    rng = np.random.default_rng(0)
+    scores = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    return dlth.highest_ticket(model, dlth.Global(0.5), change(scores))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda s: dict(list(s.items())[1:]),
+            "It has none for 'dense', only for dense_1",
+        ),
+        (lambda s: {n: v.ravel() for n, v in s.items()}, r"'dense' must have the kern"),
+        (lambda s: {n: v * np.nan for n, v in s.items()}, "'dense' must have numbers"),
+    ],
+)
+def test_scores_that_fit_no_kernel_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        of_scores(change)
+
+
+def test_scores_may_be_whole_numbers():
+    ticket = of_scores(lambda scores: {n: (9 * v).astype(int) for n, v in scores.items()})
+    assert ticket.sparsity == pytest.approx(0.5, abs=1e-2)
+
+
+def test_an_earlier_ticket_that_empties_a_kernel_is_named():
+    model = sequential()
+    masks = dict(dlth.random_ticket(model, 0.5, seed=0).masks)
+    name = next(iter(masks))
+    masks[name] = np.zeros_like(masks[name])
+    earlier = dlth.Ticket(masks)
+    with pytest.raises(ValueError, match=f"keeps nothing of '{name}'"):
+        dlth.random_ticket(model, dlth.Global(0.9), seed=1, within=earlier)
+
+
 def test_apply_sets_removed_weights_to_zero_and_no_other():
     model = sequential()
     before = [w.copy() for w in model.get_weights()]

@@ -201,6 +201,7 @@ def test_unknown_network_is_answered_with_the_nearest():
         ("wrn-29-10", "depth of 10, 16, 22, .* Received: 'wrn-29-10'"),
         ("wrn-28-0", "width of at least 1"),
         ("wrn-28", "Unknown network 'wrn-28'"),
+        ("wrn-DEPTH-WIDTH", "Unknown network 'wrn-DEPTH-WIDTH': it stands for many"),
         ("keras:MobilNetV2", "'MobilNetV2'. Did you mean 'MobileNetV2'"),
         ("lenet5", "at least 16 high and wide for lenet5"),
     ],

@@ -161,6 +161,17 @@ def test_it_measures_what_training_measured(
     assert found_line.strip() == f"{expected.accuracy:.2%}"
 
 
+def test_it_measures_what_was_held_out(evaluate, partly_zero, exported, tmp_path):
+    part = {"train_examples": 300, "validation_fraction": 0.2}
+    given = [f"--{name}={value}" for name, value in part.items()]
+    outcome = evaluate(exported, "--split=validation", *given)
+    assert outcome.code == 0, outcome.err
+    held_out = data.load("digits", **part)
+    expected = evaluate_network(partly_zero, held_out, "validation")
+    assert measured(tmp_path)["images"] == 60
+    assert measured(tmp_path)["top1"] == expected.accuracy
+
+
 def module(tmp_path, function, shape, dtype, **options):
     """What a program without Keras saves."""
     import tensorflow as tf
@@ -246,7 +257,7 @@ def test_a_model_that_does_not_fit(evaluate, tmp_path, function, shape, words):
     [
         (["--signature=predict"], ["`signature`", "predict", "serving_default"]),
         (["--output_name=dense"], ["`output`", "dense", "logits"]),
-        (["--split=validation"], ["validation", "no images"]),
+        (["--split=validation"], ["--split=validation", "--validation_fraction", "0.0"]),
         (["--dataset=digit"], ["'digit'", "'digits'"]),
     ],
 )

@@ -12,6 +12,7 @@ from absl.testing import flagsaver
 
 import dlth_tf as dlth
 from dlth_tf import exporting
+from dlth_tf.experiment.finished_run import FinishedRun
 from dlth_tf.exporting import artifacts
 from official.modeling.networks import build_network
 from official.modeling.plain import plain
@@ -277,6 +278,13 @@ def test_training_exports_its_runs_when_asked(run_folder):
     assert told["classes"] == [str(digit) for digit in range(10)]
     assert told["flags"]["epochs"] == 2
     assert (run_folder / "export" / "saved_model.pb").exists()
+
+
+def test_a_run_can_be_named_from_within_its_folder(run_folder, monkeypatch):
+    monkeypatch.chdir(run_folder.parent)
+    run = FinishedRun.read(run_folder.name)
+    assert run.task.dataset == "digits"
+    assert run._stage(run.result["stages"][-1]).exists()
 
 
 def test_the_program_exports_a_run(export, run_folder, tmp_path):

@@ -2,13 +2,19 @@
 
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from benchmarks.same_results import differences
 from dlth_tf.experiment.callbacks import StopAfter
+from dlth_tf.experiment.checkpoint import Checkpoints
 from dlth_tf.experiment.store import StageStore
 from dlth_tf.experiment.training_stages import Training
+from tests.program.conftest import ROOT
 
 TASK = ("--method=rst", "--validation_fraction=0.2", "--model=mlp")
 DENSE = ("--method=dense", "--model=mlp")
@@ -33,6 +39,13 @@ def at_step(monkeypatch):
     return let
 
 
+def epochs_in_logs(stage: Path) -> list[int]:
+    """The epochs of a stage that TensorBoard shows."""
+    logs = EventAccumulator(str(stage / "logs" / "train")).Reload()
+    told = "epoch_loss" in logs.Tags()["tensors"]
+    return [event.step for event in logs.Tensors("epoch_loss")] if told else []
+
+
 def terminate():
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -54,11 +67,50 @@ def test_sigterm_within_an_epoch(train, at_step, undisturbed, tmp_path):
     assert not differences(tmp_path, undisturbed)
 
 
+def test_an_epoch_is_in_the_logs_before_its_state_is_kept(
+    train, at_step, monkeypatch, tmp_path
+):
+    own, logged = Checkpoints.save, []
+
+    def save(self, *arguments):
+        (stage,) = tmp_path.glob("stages/train-*")
+        logged.append(epochs_in_logs(stage))
+        own(self, *arguments)
+
+    monkeypatch.setattr(Checkpoints, "save", save)
+    at_step(3, terminate)
+    assert train(*DENSE, f"--output_dir={tmp_path}").code == 75
+    assert train(*DENSE, f"--output_dir={tmp_path}").code == 0
+    assert logged == [[], [0], [0, 1]]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_exit_code_of_a_signal(train, at_step, tmp_path, number):
     at_step(1, lambda: os.kill(os.getpid(), number))
     code = train(*TASK, f"--output_dir={tmp_path}").code
     assert code == {signal.SIGTERM: 75, signal.SIGINT: 130}[number]
+
+
+SIGNALS_WHERE_EXCEPTIONS_ARE_LOST = """
+import os, signal
+from dlth_tf.experiment.stop_signals import StopSignals
+
+class Signalling:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+with StopSignals() as stop, stop.wait():
+    for _ in range(2):
+        Signalling()
+    print("went on")
+"""
+
+
+def test_a_second_signal_ends_the_program_wherever_it_is():
+    command = [sys.executable, "-c", SIGNALS_WHERE_EXCEPTIONS_ARE_LOST]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "\nStopped at once by a second SIGINT.\n"
 
 
 def test_disk_full(train, monkeypatch, undisturbed, tmp_path):

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import dlth_tf as dlth
+from dlth_tf.experiment import saliency
 from dlth_tf.experiment.placement import Placement, layer_sparsity
+from official import data
 from tests.program.conftest import results_in
 from tests.program.test_usage import only_line
 
@@ -98,6 +100,16 @@ def test_rivals_at_initialisation(train, tmp_path):
     }
     assert len(tickets) == 4
     assert len({mask.tobytes() for mask in tickets.values()}) == 4
+
+
+def test_images_to_score_by_are_the_first_of_the_order_some_at_a_time(monkeypatch):
+    monkeypatch.setattr(saliency, "_AT_A_TIME", 30)
+    digits = data.load("digits")
+    found = list(saliency.FirstImages(digits, 100, seed=3))
+    assert [len(labels) for _, labels in found] == [30, 30, 30, 10]
+    at_once = next(iter(digits.train_batches(100, seed=3)))
+    for parts, whole in zip(zip(*found, strict=True), at_once, strict=True):
+        np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
 def test_scoring_is_the_same_ticket_each_time(train, tmp_path):

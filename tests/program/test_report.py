@@ -104,6 +104,18 @@ def finished(tmp_path_factory):
     return folder
 
 
+def test_a_users_program_keeps_its_flags_to_itself(finished):
+    code = (
+        "import sys; from absl import flags; from dlth_tf.reporting import write_report; "
+        "flags.DEFINE_integer('seed', 1, 'Mine.'); before = set(flags.FLAGS); "
+        "write_report(sys.argv[1]); sys.exit(', '.join(set(flags.FLAGS) - before) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, finished], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_table_has_the_numbers_of_the_results(finished):
     runs: dict[str, list[float]] = {}
     for result in results_in(finished):

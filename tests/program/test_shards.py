@@ -1,12 +1,16 @@
 """A grid made by several programs on one folder."""
 
+import errno
+import fcntl
 import json
+import os
 import re
 import subprocess
 
 import pytest
 
 from benchmarks.same_results import differences
+from dlth_tf.experiment import results
 from dlth_tf.experiment.lock import Lock
 from dlth_tf.experiment.plan import Shard
 from dlth_tf.reporting.missing import missing_seeds
@@ -53,7 +57,8 @@ def test_what_was_asked_for_is_noted_once(alone):
 
 
 @pytest.mark.parametrize("shard", [[], ["--shard=0/2"]])
-def test_a_second_program_is_refused(train, alone, tmp_path, shard):
+def test_a_second_program_is_refused(train, monkeypatch, tmp_path, shard):
+    monkeypatch.setattr(results, "_BEGINNING_SECONDS", 0.1)
     folder = tmp_path / "experiment"
     folder.mkdir()
     with Lock(folder / ".lock", "it").held():
@@ -62,6 +67,18 @@ def test_a_second_program_is_refused(train, alone, tmp_path, shard):
     line = outcome.err.strip().splitlines()[-1]
     assert f"--output_dir '{folder}' is in use by process" in line
     assert not (folder / "stages").exists()
+
+
+def test_shards_need_a_file_system_with_locks(train, monkeypatch, tmp_path):
+    def flock(file, operation):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    outcome = train(*GRID, "--shard=0/2", f"--output_dir={tmp_path}")
+    assert outcome.code == 1
+    line = outcome.err.strip().splitlines()[-1]
+    assert f"--output_dir '{tmp_path}' can't be locked" in line
+    assert not (tmp_path / "stages").exists()
 
 
 @pytest.mark.long

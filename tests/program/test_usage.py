@@ -1,20 +1,40 @@
 """What the program says to a wrong command: one clear line, and an exit code."""
 
+import importlib.util
+import os
+import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 from absl.testing import flagsaver
 
-from dlth_tf.experiment.setting_flags import flag_of
+from dlth_tf.experiment import flags as program_flags
+from dlth_tf.experiment.flag_names import flag_of
+from dlth_tf.tfmot import engine
+from dlth_tf.train import flags
 from official import data
 from tests.program.conftest import ROOT, shell
+
+FLAGS = flags.FLAGS
 
 
 def only_line(text: str) -> str:
     lines = text.strip().splitlines()
     assert len(lines) == 1, text
     return lines[0]
+
+
+def test_what_is_tested_with_is_what_the_program_asks_for():
+    def names(requirements) -> set[str]:
+        return {re.match(r"[\w-]+", line)[0] for line in requirements}
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked_for = project["dependencies"] + project["optional-dependencies"]["program"]
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    tested = names(line for line in lines if not line.startswith("#"))
+    assert tested == names(asked_for)
 
 
 def test_help_and_usage_errors_need_no_tensorflow():
@@ -28,6 +48,22 @@ def test_help_explains_every_flag():
     for flag in ("--method", "--sparsity", "--seed", "--output_dir", "--penalty_growth"):
         assert flag in done.stdout
     assert "rst: A random ticket, transformed" in done.stdout.replace("\n    ", " ")
+
+
+def test_without_flags_it_says_what_to_type():
+    done = shell()
+    assert done.returncode == 2
+    assert "--flagfile=configs/quickstart.flags" in only_line(done.stderr)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    code = "from dlth_tf.experiment.command_line import show; show('plan'); show('more')"
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_unknown_flag_is_a_usage_error():
@@ -49,12 +85,16 @@ def test_unknown_flag_is_a_usage_error():
         ("--learning_rate=0:fast", ["0:fast"]),
         ("--penalty_power=4", ["`power`", "4"]),
         ("--validation_fraction=1.5", ["validation_fraction", "1.5"]),
-        ("--batch_size=100000", ["batch_size", "100000"]),
+        ("--batch_size=100000", ["--batch_size", "256", "100000"]),
+        ("--transform_batch_size=257", ["--transform_batch_size", "256", "257"]),
+        ("--method=lr_rewind --rewind_to=2ep", ["--rewind_to", "2 epochs", "epoch 2"]),
+        ("--method=lth --rewind_to=5ep", ["--rewind_to", "2 epochs", "epoch 5"]),
+        ("--method=lth_iter --rewind_to=16", ["--rewind_to", "step 16"]),
         ("--layers=conv*", ["'conv*'", "stage1_conv"]),
     ],
 )
 def test_bad_values_end_in_one_line(train, tmp_path, flag, words):
-    outcome = train(f"--output_dir={tmp_path}/new", flag)
+    outcome = train(f"--output_dir={tmp_path}/new", *flag.split())
     assert outcome.code == 2
     line = only_line(outcome.err)
     for word in words:
@@ -87,6 +127,45 @@ def test_no_data_is_loaded_for_a_network_that_does_not_exist(
     assert not (tmp_path / "new").exists()
 
 
+def test_batches_that_no_chosen_method_uses_may_have_any_size(train, tmp_path):
+    task = ["--method=dense", "--train_examples=40", "--batch_size=16", "--model=mlp"]
+    unused = "--transform_batch_size=64"
+    assert train(f"--output_dir={tmp_path}", *task, unused, "--epochs=1").code == 0
+
+
+def test_workers_that_cannot_share_a_batch_wait_for_nobody(train, tmp_path):
+    outcome = train(
+        f"--output_dir={tmp_path}/new",
+        "--method=dense,rst",
+        "--distribution_strategy=multi_worker_mirrored",
+        "--worker_hosts=127.0.0.1:1,127.0.0.1:2,127.0.0.1:3",
+        "--task_index=0",
+    )
+    assert outcome.code == 2
+    assert only_line(outcome.err) == (
+        "Error: --batch_size and --transform_batch_size must be a multiple of the 3 "
+        "replicas that share a batch. Received: --batch_size=32 --transform_batch_size=32"
+    )
+
+
+def test_what_a_method_needs_is_missed_before_anything_is_trained(
+    train, monkeypatch, tmp_path
+):
+    monkeypatch.setitem(sys.modules, f"{engine._HOME}.pruning_impl", None)
+    outcome = train(f"--output_dir={tmp_path}/new", "--method=dense,lth")
+    assert outcome.code == 1
+    line = only_line(outcome.err)
+    assert "pip install tensorflow-model-optimization tf_keras" in line
+    assert not (tmp_path / "new").exists()
+
+
+def test_tensorboard_is_missed_before_the_first_step(train, monkeypatch, tmp_path):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    outcome = train(f"--output_dir={tmp_path}", "--method=dense", "--model=mlp")
+    assert outcome.code == 1
+    assert "pip install tensorboard" in outcome.err.splitlines()[-1]
+
+
 def test_data_folder_without_data(train, tmp_path):
     (tmp_path / "data").mkdir()
     outcome = train(
@@ -98,27 +177,29 @@ def test_data_folder_without_data(train, tmp_path):
 
 def test_folder_of_another_experiment(train, tmp_path):
     assert train(f"--output_dir={tmp_path}", "--method=dense").code == 0
-    outcome = train(f"--output_dir={tmp_path}", "--method=dense", "--epochs=3")
+    other = ["--epochs=3", "--layers=stage*", "--penalty_hold=7"]
+    rates = "--learning_rate=0:1,1:.1"
+    outcome = train(f"--output_dir={tmp_path}", "--method=dense", *other, rates)
     assert outcome.code == 2
-    assert "--epochs is 2 there and 3 here" in only_line(outcome.err)
+    differences = only_line(outcome.err).partition(" another experiment: ")[2]
+    assert differences.removesuffix(". Choose another folder.").split("; ") == [
+        "--layers is none there and stage* here",
+        "--epochs is 2 there and 3 here",
+        "--learning_rate is 0:0.05 there and 0:1.0,1:0.1 here",
+        "--penalty_hold is 6 there and 7 here",
+    ]
 
 
-def test_every_setting_has_its_flag():
-    from dlth_tf.experiment.flags import FLAGS, settings
-
-    def paths(value, path=""):
-        for name, part in value.items():
-            inner = isinstance(part, dict)
-            yield from paths(part, f"{path}{name}.") if inner else [path + name]
+def test_every_setting_is_known_by_its_flag():
+    def paths(settings: dict, above: str = ""):
+        for name, value in settings.items():
+            inner = isinstance(value, dict)
+            yield from paths(value, f"{above}{name}.") if inner else [f"{above}{name}"]
 
     with flagsaver.flagsaver():
         FLAGS(["train"])
-        for path in paths(settings().shared()):
-            assert flag_of(path)[2:] in FLAGS, path
-    assert flag_of("transformation.growth.hold") == "--penalty_hold"
-    assert flag_of("cycles.transformation.growth.hold") == "--cycle_penalty_hold"
-    assert flag_of("cycles.transformation.growth.bound") == "--penalty_bound"
-    assert flag_of("cycles.transformation.batch_size") == "--transform_batch_size"
+        shared = program_flags.settings().shared()
+    assert {flag_of(path).removeprefix("--") for path in paths(shared)} <= set(FLAGS)
 
 
 def test_folder_of_something_else(train, tmp_path):
