@@ -4,7 +4,8 @@
 
 Compares a dense step with a step under `RandomSparseTransformation` and one under
 `FixedTicket`, for an MLP and for ResNet-20; and a dense step of tf_keras with one under
-TFMOT's own wrapper `prune_low_magnitude`. The steps of one comparison are interleaved in
+TFMOT's own wrapper `prune_low_magnitude`. All have the recipe's L2 but the plain step of
+Keras, which has no callback at all. The steps of one comparison are interleaved in
 one process and include everything between two batches. Two dense models are compared
 too: how far their ratio is from 1 is what the machine's noise makes of nothing.
 """
@@ -75,7 +76,7 @@ def ours(network: str, jit: bool) -> dict[str, np.ndarray]:
 
     import dlth_tf as dlth
 
-    def prepared(*callbacks_of):
+    def prepared(*callbacks_of, l2=True):
         model = _mlp(keras) if network == "mlp" else _resnet20()
         model.compile(
             keras.optimizers.SGD(0.01, momentum=0.9),
@@ -83,8 +84,8 @@ def ours(network: str, jit: bool) -> dict[str, np.ndarray]:
             jit_compile=jit,
         )
         ticket = dlth.random_ticket(model, SPARSITY, seed=0)
-        callbacks = [dlth.CoupledL2(5e-4), *(make(ticket) for make in callbacks_of)]
-        return _fit(model, network, callbacks)
+        callbacks = [make(ticket) for make in callbacks_of]
+        return _fit(model, network, [dlth.CoupledL2(5e-4), *callbacks] if l2 else [])
 
     fits = {
         "dense": prepared(),
@@ -93,6 +94,7 @@ def ours(network: str, jit: bool) -> dict[str, np.ndarray]:
             lambda ticket: dlth.RandomSparseTransformation(ticket, growth=1.0)
         ),
         "FixedTicket": prepared(dlth.FixedTicket),
+        "plain Keras, no L2": prepared(l2=False),
     }
     times = step_seconds(list(fits.values()), keras.callbacks.Callback, WARM_UP)
     return dict(zip(fits, times, strict=True))

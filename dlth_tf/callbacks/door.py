@@ -159,6 +159,7 @@ class Door:
         self._step_aside()
         vars(self._model).pop("make_train_function", None)
         vars(self._optimizer).pop(_STATE, None)
+        vars(getattr(self._model, "history", self)).pop("door", None)
         if self._carried is not None:
             self._carried = self._carried.leave()
         self._is_in = False

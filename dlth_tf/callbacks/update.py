@@ -80,7 +80,11 @@ class Update:
         """Sets what a mask removes to zero, in the optimizer's average of it too."""
         average = keras_optimizer.moving_average(self.optimizer, variable)
         for masked in [variable] if average is None else [variable, average]:
-            _fused(lambda to=masked: to.assign(kept(mask.value, to)), masked)()
+            _keep_zero(masked, mask)
+
+
+def _keep_zero(variable, mask) -> None:
+    _fused(lambda: variable.assign(kept(mask.value, variable)), variable)()
 
 
 def kept(mask, weights):

@@ -132,6 +132,45 @@ def test_an_embedding_is_transformed_and_trained():
         assert_zeros(model, training.ticket)
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="of TensorFlow without XLA alone")
+def test_passes_over_large_kernels_are_compiled_to_the_same_numbers():
+    def build():
+        layers = [keras.layers.Dense(256, name="large"), keras.layers.Dense(3)]
+        return keras.Sequential([keras.Input((256,)), *layers])
+
+    x, y = np.tile(X, (1, 22))[:, :256], Y
+    optimizers = [keras.optimizers.SGD(0.01, momentum=0.9, use_ema=True) for _ in "ab"]
+    models = [
+        compiled(build, optimizer, jit_compile=jit)
+        for optimizer, jit in zip(optimizers, (False, True), strict=True)
+    ]
+    ticket = half_of(models[0])
+    for model in models:
+        pulled = transformation(ticket, bound=5.0)
+        fit(model, pulled, dlth.CoupledL2(0.01), x=x, y=y, epochs=2)
+        fit(model, dlth.FixedTicket(ticket), dlth.CoupledL2(0.01), x=x, y=y, epochs=2)
+        assert_zeros(model, ticket)
+    for a, b in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_a_history_carries_nothing():
+    model = compiled()
+    history = fit(model, dlth.FixedTicket(half_of(model)))
+    assert set(vars(history)) == set(vars(fit(compiled())))
+
+
+def test_other_steps_within_a_fit_are_not_ours():
+    class Another(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch:
+                self.model.train_on_batch(X[:16], Y[:16])
+
+    model = compiled()
+    with pytest.raises(RuntimeError, match="had a part in 12 of 13 optimizer steps"):
+        fit(model, dlth.CoupledL2(0.1), Another(), epochs=2)
+
+
 # Loops of one's own
 
 CALLBACKS = {
