@@ -238,7 +238,7 @@ class Door:
         for callback in self._callbacks:
             callback.before_update(update)
             optimize = callback.around_update(update, optimize)
-        optimize(update.gradients)
+        optimize(update.pulled_gradients())
         for callback in self._callbacks:
             callback.after_update(update)
         self.updates.assign_add(ops.cast(update.completes_step, self.updates.dtype))

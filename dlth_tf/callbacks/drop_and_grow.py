@@ -111,19 +111,22 @@ class DropAndGrow(StepCallback):
             keras_optimizer.pass_over_a_step(update.optimizer)
 
         def optimize_or_move(gradients):
-            either_on_replicas(due, move, optimize, gradients, self._changed_by(update))
+            masks = [moving.mask for moving in self._moving]
+            changed = [*update.variables, *update.optimizer.variables, *masks]
+            either_on_replicas(due, move, optimize, gradients, changed)
 
         return optimize_or_move
 
     def after_update(self, update):
         if not self.replaces_step:
             due = self.schedule.is_due(self._before(update) + 1) & update.completes_step
-            either(
-                due,
-                lambda: self._move_masks(update, update.gradients),
-                lambda: None,
-                self._changed_by(update),
-            )
+            changed = [
+                variable
+                for moving in self._moving
+                if moving.kernel in update
+                for variable in moving.changed_variables(update.optimizer)
+            ]
+            either(due, lambda: self._move_masks(update), lambda: None, changed)
         for moving in self._moving:
             if moving.kernel in update:
                 update.keep_zero(moving.kernel, moving.mask)
@@ -135,11 +138,7 @@ class DropAndGrow(StepCallback):
     def _before(self, update: Update):
         return update.step + self.initial_step
 
-    def _changed_by(self, update: Update) -> list[keras.Variable]:
-        own = [moving.mask for moving in self._moving]
-        return list({id(v): v for v in [*update.all_variables, *own]}.values())
-
-    def _move_masks(self, update: Update, gradients) -> None:
+    def _move_masks(self, update: Update, gradients=None) -> None:
         step = self._before(update)
         time = (step if self.replaces_step else step + 1) // self.schedule.every
         for place, moving in enumerate(self._moving):
@@ -160,6 +159,9 @@ class _MovingMask(NamedTuple):
     mask: keras.Variable
     counts: np.ndarray
 
+    def changed_variables(self, optimizer) -> list[keras.Variable]:
+        return [self.mask, self.kernel, *keras_optimizer.slots(optimizer, self.kernel)]
+
     def drop_and_grow(self, time, growth_score, optimizer) -> None:
         """Moves the mask: drops the smallest magnitudes, grows the highest scores.
 
@@ -177,7 +179,7 @@ class _MovingMask(NamedTuple):
         growth_score = ops.cast(growth_score, weights.dtype)
         grown = _highest(ops.where(stayed, least, growth_score), count, most)
         old = ~(grown & ~mask)
-        for variable in [self.kernel, *keras_optimizer.slots(optimizer, self.kernel)]:
+        for variable in self.changed_variables(optimizer)[1:]:
             variable.assign(kept(old, variable))
         self.mask.assign(stayed | grown)
 

@@ -46,8 +46,7 @@ class Update:
         """
         self._pulls[self._place[id(variable)]].append(gradient)
 
-    @property
-    def gradients(self) -> list:
+    def pulled_gradients(self) -> list:
         """For each variable its gradient with all pulls; None where it has neither."""
         # The optimizer divides by its loss scale, and adds up what replicas give.
         scale = (self.optimizer.loss_scale_factor or 1.0) / _replicas()
@@ -57,11 +56,6 @@ class Update:
                 self._gradients, self.variables, self._pulls, strict=True
             )
         ]
-
-    @property
-    def all_variables(self) -> list[keras.Variable]:
-        """What the optimizer may change: the model's variables and its own."""
-        return [*self.variables, *self.optimizer.variables]
 
     def full_gradient(self, variable: keras.Variable, gradients):
         """A variable's gradient over all batches of a step, and over all replicas.
@@ -105,7 +99,7 @@ def either(condition, one: Callable, other: Callable, variables: Iterable) -> No
     if keras.backend.backend() != "jax":
         ops.cond(condition, _no_result(one), _no_result(other))
         return
-    variables = list(variables)
+    variables = list({id(variable): variable for variable in variables}.values())
     values = ops.cond(
         condition, _values_after(one, variables), _values_after(other, variables)
     )

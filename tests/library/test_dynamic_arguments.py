@@ -15,12 +15,13 @@ from tests.library.dynamic_training import (
 )
 
 
-def test_frozen_kernels_keep_their_mask():
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_frozen_kernels_keep_their_mask(algorithm):
     model = compiled()
     ticket = ticket_for(model)
     model.layers[0].trainable = False
     model.compile(keras.optimizers.SGD(RATE), "mse")
-    training = ALGORITHMS["rigl"](ticket)
+    training = ALGORITHMS[algorithm](ticket)
     fit(model, training)
     np.testing.assert_array_equal(training.ticket.masks["first"], ticket.masks["first"])
     assert (training.ticket.masks["second"] != ticket.masks["second"]).any()
