@@ -31,6 +31,16 @@ def python(*arguments: str, **environment: str) -> subprocess.Popen:
     )
 
 
+def four_jax_devices(*arguments: str) -> subprocess.Popen:
+    """Like `python`, with Keras on JAX, which sees four devices of one CPU."""
+    return python(
+        *arguments,
+        KERAS_BACKEND="jax",
+        JAX_PLATFORMS="cpu",
+        XLA_FLAGS="--xla_force_host_platform_device_count=4",
+    )
+
+
 def finish(process: subprocess.Popen) -> str:
     out, errors = process.communicate(timeout=400)
     assert process.returncode == 0, errors[-3000:]
