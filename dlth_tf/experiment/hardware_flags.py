@@ -9,7 +9,12 @@ from dlth_tf.experiment.hardware import Hardware
 from dlth_tf.experiment.quiet import start_tensorflow_quietly
 from official.common.choices import choose
 from official.distribution.cluster import SOURCES, find_cluster
-from official.distribution.strategies import ALGORITHMS, STRATEGIES, make_strategy
+from official.distribution.strategies import (
+    ALGORITHMS,
+    STRATEGIES,
+    check_backend,
+    make_strategy,
+)
 
 FLAGS = flags.FLAGS
 
@@ -17,7 +22,8 @@ flags.DEFINE_string(
     "distribution_strategy",
     "off",
     f"What trainings run on: {', '.join(STRATEGIES)}. mirrored: all GPUs of this "
-    "machine; multi_worker_mirrored: several machines, each running this command.",
+    "machine (on JAX all devices that it sees); multi_worker_mirrored: several machines, "
+    "each running this command.",
 )
 flags.DEFINE_integer(
     "num_gpus", None, "GPUs of this machine to use; 0: its CPU. Default: all."
@@ -60,16 +66,18 @@ def hardware() -> Hardware:
     if name == "off" and not clustered:
         return Hardware(jit_compile=FLAGS.jit_compile)
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    if backend != "tensorflow":
+    check_backend(name, backend)
+    if clustered and backend != "tensorflow":
         raise ValueError(
-            f"--distribution_strategy={name} needs Keras on TensorFlow "
+            "--cluster, --worker_hosts and --task_index need Keras on TensorFlow "
             f"(KERAS_BACKEND=tensorflow). The backend is {backend}."
         )
     look = clustered or name == "multi_worker_mirrored"
     # The standard error is turned off meanwhile.
     with os.fdopen(os.dup(2), "w") as messages:
         strategy = start_tensorflow_quietly(lambda: _strategy(name, look, messages))
-    return Hardware(strategy, FLAGS.jit_compile)
+    # On JAX every step is compiled.
+    return Hardware(strategy, FLAGS.jit_compile and backend == "tensorflow")
 
 
 def _strategy(name: str, look_for_workers: bool, messages: TextIO):
