@@ -66,8 +66,7 @@ def make_strategy(
         ...     model = build_network("resnet20", input_shape=(32, 32, 3), classes=10)
     """
     choose("distribution strategy", name, STRATEGIES)
-    if _backend() != "tensorflow":
-        return _on_other_backend(name, num_gpus, all_reduce_alg)
+    check_backend(name, _backend())
     _check_algorithm(name, all_reduce_alg)
     if cluster and name != "multi_worker_mirrored":
         raise ValueError(
@@ -82,6 +81,8 @@ def make_strategy(
         )
     if name == "off":
         return None
+    if _backend() == "jax":
+        return _on_jax(name, num_gpus, all_reduce_alg)
     if name == "tpu":
         return _tpu(num_gpus)
     gpus = _gpus(num_gpus)
@@ -129,12 +130,11 @@ def _backend() -> str:
     return keras.backend.backend()
 
 
-def _on_other_backend(
+def _on_jax(
     name: str, num_gpus: int | None, algorithm: str
 ) -> "keras.distribution.DataParallel | None":
     import keras
 
-    check_backend(name, _backend())
     if num_gpus is not None or algorithm != "auto":
         raise ValueError(
             "--num_gpus and --all_reduce_alg need Keras on TensorFlow: JAX uses all "

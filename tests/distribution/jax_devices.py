@@ -4,15 +4,23 @@ A process of its own: JAX lays its devices out once. Prints what was found.
 """
 
 import contextlib
+import io
 import json
 import sys
+from pathlib import Path
+from unittest import mock
 
 import keras
 import numpy as np
+from absl.testing import flagsaver
 
 import dlth_tf as dlth
+from dlth_tf import train
+from dlth_tf.experiment.callbacks import StopAfter
+from tests.distribution.test_program import files
+from tests.program.conftest import QUICK, results_in
 
-STEPS = 30
+STEPS = 20
 _PER_EPOCH = 10
 _X = np.random.default_rng(0).normal(size=(160, 12)).astype("float32")
 _Y = (_X[:, :4] ** 2).astype("float32")
@@ -47,8 +55,9 @@ def scaled_and_averaged():
 
 def network(optimizer=sgd):
     keras.utils.set_random_seed(0)
-    layers = [keras.layers.Dense(16, "relu"), keras.layers.Dense(4)]
-    model = keras.Sequential([keras.Input((12,)), *layers])
+    first, last = keras.layers.Dense(16, "relu"), keras.layers.Dense(4)
+    norm = keras.layers.BatchNormalization()
+    model = keras.Sequential([keras.Input((12,)), first, norm, last])
     model.compile(optimizer(), "mse")
     return model
 
@@ -66,7 +75,7 @@ def algorithm(name: str, model):
         ),
         "fixed": lambda: dlth.FixedTicket(ticket),
         "set": lambda: dlth.SparseEvolutionaryTraining(ticket, every=7),
-        "rigl": lambda: dlth.RigL(ticket, every=7, until=25),
+        "rigl": lambda: dlth.RigL(ticket, every=7, until=15),
     }[name]()
 
 
@@ -81,7 +90,7 @@ class Shardings(keras.callbacks.Callback):
         pairs = [
             (layer.kernel.value, mask.value)
             for layer, mask in zip(
-                self.model.layers, self._callback.variables, strict=True
+                self.model.layers[::2], self._callback.variables, strict=True
             )
         ]
         self.parts = [kernel.sharding.shard_shape(kernel.shape) for kernel, _ in pairs]
@@ -145,44 +154,92 @@ class Failing(keras.callbacks.Callback):
             raise InterruptedError
 
 
-def raised(layout: str) -> dict:
-    """What is left of a `fit` that raised, and of one after it."""
+def interrupted(layout: str, folder: str) -> dict:
+    """What a `fit` that raised leaves, and how one that goes on from a backup ends."""
     with over(layout):
-        model = network()
-        model.optimizer.build(model.trainable_variables)
-        before = [variable.path for variable in model.optimizer.variables]
-        with contextlib.suppress(InterruptedError):
-            fit(model, algorithm("rigl", model), Failing())
-        after = [variable.path for variable in model.optimizer.variables]
-        return {"same_variables": before == after, "loss": fit(model).history["loss"]}
-
-
-def backed_up(layout: str, folder: str) -> dict:
-    """How a training that was interrupted ends, beside one that was not."""
-    with over(layout):
-        model = network()
-        training = algorithm("rigl", model)
+        model, broken, restored = network(), network(), network()
+        training, again = algorithm("rigl", model), algorithm("rigl", restored)
         fit(model, training)
-        interrupted = network()
+        broken.optimizer.build(broken.trainable_variables)
+        before = [variable.path for variable in broken.optimizer.variables]
         backup = keras.callbacks.BackupAndRestore(folder)
         with contextlib.suppress(InterruptedError):
-            fit(interrupted, algorithm("rigl", interrupted), backup, Failing())
-        restored = network()
-        again = algorithm("rigl", restored)
+            fit(broken, algorithm("rigl", broken), backup, Failing())
+        after = [variable.path for variable in broken.optimizer.variables]
         fit(restored, again, keras.callbacks.BackupAndRestore(folder))
         return {
+            "same_variables": before == after,
+            "loss_afterwards": fit(broken, epochs=1).history["loss"],
             "weights": largest_difference(model, restored),
             "same_ticket": same(training.ticket, again.ticket),
             "steps": again.step,
         }
 
 
+def program(folder: Path, *flags: str) -> dict:
+    """What the program said and left."""
+    task = ["--model=lenet_300_100", "--method=rigl", "--mask_every=2"]
+    arguments = [*QUICK, *task, "--validation_fraction=0.25"]
+    with flagsaver.flagsaver(), contextlib.redirect_stderr(io.StringIO()) as errors:
+        train.flags.FLAGS(["train", *arguments, f"--output_dir={folder}", *flags])
+        code = train.main(["train"])
+    return {
+        "code": code,
+        "said": errors.getvalue(),
+        "results": results_in(folder) if code == 0 else [],
+        "left_behind": keras.distribution.distribution() is not None,
+    }
+
+
+def killed(folder: Path, *flags: str) -> int:
+    """Ends the program at its tenth step, within an epoch; tells of its devices."""
+    steps, devices = [], set()
+
+    def at_step(callback, batch, logs=None):
+        steps.append(batch)
+        if len(steps) == 10:
+            devices.update(callback.model.trainable_variables[0].value.devices())
+            raise SystemExit
+
+    with (
+        mock.patch.object(StopAfter, "on_train_batch_end", at_step),
+        contextlib.suppress(SystemExit),
+    ):
+        program(folder, *flags)
+    return len(devices)
+
+
+def programs(folder: Path) -> dict:
+    mirrored = ("--distribution_strategy=mirrored", "--checkpoint_every=3")
+    refused = {
+        "batch": ["--distribution_strategy=mirrored", "--batch_size=30"],
+        "strategy": ["--distribution_strategy=multi_worker_mirrored"],
+        "workers": ["--worker_hosts=a:1,b:1", "--task_index=0"],
+        "gpus": ["--distribution_strategy=mirrored", "--num_gpus=2"],
+    }
+    found = {
+        "one": program(folder / "one"),
+        "four": program(folder / "four", *mirrored),
+        "refused": {
+            name: program(folder / name, *flags) for name, flags in refused.items()
+        },
+    }
+    found["devices"] = killed(folder / "killed", *mirrored)
+    found["checkpoints"] = len(list(folder.glob("killed/stages/*/checkpoint*")))
+    found["gone on"] = program(folder / "killed", *mirrored)
+    first, second = (files(folder / name, "weights") for name in ("four", "killed"))
+    found["same_bits"] = all(
+        (second[name] == value).all() for name, value in first.items()
+    )
+    return found
+
+
 def main(folder: str) -> None:
     found = {
-        **{name: compare(name) for name in ("transformation", "fixed", "set", "rigl")},
-        "scaled and averaged": compare("rigl", scaled_and_averaged),
-        "raised": raised("model"),
-        "backed up": backed_up("data", folder),
+        **{name: compare(name) for name in ("transformation", "fixed", "set")},
+        "rigl": compare("rigl", scaled_and_averaged),
+        "interrupted": interrupted("model", f"{folder}/backup"),
+        "program": programs(Path(folder)),
     }
     print(json.dumps(found))
 
