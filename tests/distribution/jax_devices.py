@@ -17,6 +17,7 @@ from absl.testing import flagsaver
 import dlth_tf as dlth
 from dlth_tf import train
 from dlth_tf.experiment.callbacks import StopAfter
+from official.distribution.statistics import synchronize_batch_norm
 from tests.distribution.test_program import files
 from tests.program.conftest import QUICK, results_in
 
@@ -58,6 +59,7 @@ def network(optimizer=sgd):
     first, last = keras.layers.Dense(16, "relu"), keras.layers.Dense(4)
     norm = keras.layers.BatchNormalization()
     model = keras.Sequential([keras.Input((12,)), first, norm, last])
+    synchronize_batch_norm(model)
     model.compile(optimizer(), "mse")
     return model
 
