@@ -66,7 +66,6 @@ def make_strategy(
         ...     model = build_network("resnet20", input_shape=(32, 32, 3), classes=10)
     """
     choose("distribution strategy", name, STRATEGIES)
-    check_backend(name, _backend())
     _check_algorithm(name, all_reduce_alg)
     if cluster and name != "multi_worker_mirrored":
         raise ValueError(
@@ -81,6 +80,7 @@ def make_strategy(
         )
     if name == "off":
         return None
+    check_backend(name, _backend())
     if _backend() == "jax":
         return _on_jax(name, num_gpus, all_reduce_alg)
     if name == "tpu":
