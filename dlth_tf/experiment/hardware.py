@@ -5,9 +5,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from official.distribution.strategies import replicas_of
 from official.distribution.workers import Workers
 
 if TYPE_CHECKING:
+    import keras
     import tensorflow as tf
 
 
@@ -23,7 +25,7 @@ class Hardware:
         ValueError: XLA is to compile a step that it can't.
     """
 
-    strategy: "tf.distribute.Strategy | None" = None
+    strategy: "tf.distribute.Strategy | keras.distribution.DataParallel | None" = None
     jit_compile: bool = False
 
     def __post_init__(self):
@@ -45,7 +47,7 @@ class Hardware:
     @property
     def replicas(self) -> int:
         """Devices of all workers."""
-        return self.strategy.num_replicas_in_sync if self.strategy else 1
+        return replicas_of(self.strategy)
 
     def scope(self) -> contextlib.AbstractContextManager:
         """Where networks that are to be trained are made."""
@@ -53,9 +55,15 @@ class Hardware:
 
     def fitting(self) -> contextlib.AbstractContextManager:
         """What `fit` needs around it."""
+        import keras
+
         from official.distribution.multi_worker_fit import multi_worker_fit
 
-        return multi_worker_fit() if self.workers.count > 1 else contextlib.nullcontext()
+        if self.workers.count > 1:
+            return multi_worker_fit()
+        # There Keras asks in every step how data lie on the devices.
+        on_jax = keras.backend.backend() == "jax"
+        return self.scope() if on_jax else contextlib.nullcontext()
 
 
 ONE_DEVICE = Hardware()

@@ -13,6 +13,7 @@ from official.distribution.cluster import SOURCES, find_cluster
 from official.distribution.strategies import (
     ALGORITHMS,
     STRATEGIES,
+    check_backend,
     make_strategy,
     usable_gpus,
 )
@@ -23,7 +24,8 @@ flags.DEFINE_string(
     "distribution_strategy",
     "off",
     f"What trainings run on: {', '.join(STRATEGIES)}. mirrored: all GPUs of this "
-    "machine; multi_worker_mirrored: several machines, each running this command.",
+    "machine (on JAX all devices that it sees); multi_worker_mirrored: several machines, "
+    "each running this command.",
 )
 flags.DEFINE_integer(
     "num_gpus", None, "GPUs of this machine to use; 0: its CPU. Default: all."
@@ -69,9 +71,10 @@ def hardware(batch_sizes: Mapping[str, int]) -> Hardware:
     if name == "off" and not clustered:
         return Hardware(jit_compile=FLAGS.jit_compile)
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    if backend != "tensorflow":
+    check_backend(name, backend)
+    if clustered and backend != "tensorflow":
         raise ValueError(
-            f"--distribution_strategy={name} needs Keras on TensorFlow "
+            "--cluster, --worker_hosts and --task_index need Keras on TensorFlow "
             f"(KERAS_BACKEND=tensorflow). The backend is {backend}."
         )
     look = clustered or name == "multi_worker_mirrored"
@@ -80,7 +83,8 @@ def hardware(batch_sizes: Mapping[str, int]) -> Hardware:
         strategy = start_tensorflow_quietly(
             lambda: _strategy(name, look, messages, batch_sizes)
         )
-    found = Hardware(strategy, FLAGS.jit_compile)
+    # On JAX every step is compiled.
+    found = Hardware(strategy, FLAGS.jit_compile and backend == "tensorflow")
     check_batches(batch_sizes, found.replicas)
     return found
 

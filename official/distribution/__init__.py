@@ -1,4 +1,4 @@
-"""Training on several devices and machines with TensorFlow's `tf.distribute`.
+"""Training on several devices and machines: `tf.distribute`, on JAX Keras's own.
 
 `strategies` makes a strategy from names and numbers, `cluster` finds the machines,
 `multi_worker_fit` lets Keras 3 train on several of them, `workers` is how their programs

@@ -2,8 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+import keras
+
 from official.data.feed import feed
 from official.data.image_data import ImageData
+from official.distribution.strategies import replicas_of
 from official.distribution.workers import Workers
 
 if TYPE_CHECKING:
@@ -32,7 +35,7 @@ def distributed_feed(
         ValueError: the replicas can't share a batch evenly.
     """
     shard = Workers(strategy).shard
-    replicas = strategy.num_replicas_in_sync if strategy else 1
+    replicas = replicas_of(strategy)
     if batch_size % replicas:
         raise ValueError(
             f"The batch size must be a multiple of the {replicas} replicas that share a "
@@ -42,8 +45,8 @@ def distributed_feed(
         batch_size, seed=seed, first_step=first_step, shard=shard
     )
     own = feed(batches, batch_size=batch_size // shard[1], input_shape=data.input_shape)
-    if strategy is None:
-        return own
+    if strategy is None or keras.backend.backend() != "tensorflow":
+        return own  # on JAX Keras shares out each batch
     return strategy.distribute_datasets_from_function(
         lambda _: own.rebatch(batch_size // replicas, drop_remainder=True)
     )

@@ -57,8 +57,11 @@ def synchronize_batch_norm(model: keras.Model) -> None:
     """Makes BatchNorm normalize by the whole batch, not by each replica's part of it.
 
     Replicas then exchange means and variances in every such layer of every step. Call it
-    before `fit`.
+    before `fit`. On other backends than TensorFlow it always does: a step computes with
+    the whole batch.
     """
+    if keras.backend.backend() != "tensorflow":
+        return
     for layer in model._flatten_layers(include_self=False):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True

@@ -1,4 +1,6 @@
-"""From names and numbers to a `tf.distribute` strategy: the only place that knows them.
+"""From names and numbers to a strategy: the only place that knows them.
+
+On TensorFlow it is one of `tf.distribute`, on JAX one of `keras.distribution`.
 
 There is no parameter server. It trains asynchronously: each worker's gradient is applied
 when it arrives, to weights that others have changed meanwhile, so that a result depends
@@ -15,9 +17,12 @@ from official.distribution.connecting import telling_of_missing_workers
 from official.distribution.dead_workers import naming_dead_workers
 
 if TYPE_CHECKING:
+    import keras
     import tensorflow as tf
 
 STRATEGIES = ("off", "one_device", "mirrored", "multi_worker_mirrored", "tpu")
+STRATEGIES_ON = {"tensorflow": STRATEGIES, "jax": ("off", "one_device", "mirrored")}
+"""Those that Keras can train under, by its backend; others have `"off"` alone."""
 
 _ALGORITHMS = {
     "mirrored": ("nccl", "hierarchical_copy", "reduction_to_one_device"),
@@ -32,16 +37,17 @@ def make_strategy(
     all_reduce_alg: str = "auto",
     cluster: Cluster | None = None,
     messages: TextIO | None = None,
-) -> "tf.distribute.Strategy | None":
-    """Makes the strategy called `name`; None if it is `"off"`.
+) -> "tf.distribute.Strategy | keras.distribution.DataParallel | None":
+    """Makes the strategy called `name`; None if it is `"off"`, or `"one_device"` on JAX.
 
     Call it before anything else is done with TensorFlow: workers connect here.
 
     Args:
         name: one of `STRATEGIES`. `one_device` and `mirrored` use this machine,
             `multi_worker_mirrored` those of the cluster, `tpu` the TPU of this machine.
+            On JAX `mirrored` uses all devices that JAX sees.
         num_gpus: GPUs of this machine to use; 0: its CPU (`mirrored`: all of its logical
-            CPU devices); None: all GPUs that are there.
+            CPU devices); None: all GPUs that are there. None on JAX.
         all_reduce_alg: how gradients are summed. `auto` leaves it to TensorFlow;
             `mirrored` also takes nccl, hierarchical_copy and reduction_to_one_device,
             `multi_worker_mirrored` nccl and ring.
@@ -50,8 +56,8 @@ def make_strategy(
             `official.distribution.connecting`.
 
     Raises:
-        ValueError: an unknown name, an algorithm or a cluster that the strategy has no
-            use for, or more GPUs than there are.
+        ValueError: a name that is unknown, or not for this backend, an algorithm or a
+            cluster that the strategy has no use for, or more GPUs than there are.
 
     Example:
 
@@ -74,6 +80,9 @@ def make_strategy(
         )
     if name == "off":
         return None
+    check_backend(name, _backend())
+    if _backend() == "jax":
+        return _on_jax(name, num_gpus, all_reduce_alg)
     if name == "tpu":
         return _tpu(num_gpus)
     gpus = usable_gpus(num_gpus)
@@ -82,6 +91,57 @@ def make_strategy(
     if name == "mirrored":
         return _mirrored(gpus, all_reduce_alg)
     return _multi_worker(gpus, all_reduce_alg, cluster, messages)
+
+
+def replicas_of(strategy) -> int:
+    """How many devices share each batch under a strategy, those of all workers.
+
+    Args:
+        strategy: what `make_strategy` returned.
+    """
+    if strategy is None:
+        return 1
+    if _backend() == "jax":
+        return strategy.num_model_replicas
+    return strategy.num_replicas_in_sync
+
+
+def check_backend(name: str, backend: str) -> None:
+    """Makes sure that Keras can train under a strategy.
+
+    Args:
+        name: one of `STRATEGIES`.
+        backend: Keras's.
+
+    Raises:
+        ValueError: it can't.
+    """
+    known = STRATEGIES_ON.get(backend, ("off",))
+    if name not in known:
+        raise ValueError(
+            f"--distribution_strategy must be one of {', '.join(known)} with Keras on "
+            f"{backend}; others need KERAS_BACKEND=tensorflow. Received: {name}"
+        )
+
+
+def _backend() -> str:
+    import keras
+
+    return keras.backend.backend()
+
+
+def _on_jax(
+    name: str, num_gpus: int | None, algorithm: str
+) -> "keras.distribution.DataParallel | None":
+    import keras
+
+    if num_gpus is not None or algorithm != "auto":
+        raise ValueError(
+            "--num_gpus and --all_reduce_alg need Keras on TensorFlow: JAX uses all "
+            "devices that it sees (CUDA_VISIBLE_DEVICES, JAX_PLATFORMS). Received: "
+            f"--num_gpus={num_gpus} --all_reduce_alg={algorithm}"
+        )
+    return keras.distribution.DataParallel() if name == "mirrored" else None
 
 
 def _check_algorithm(name: str, algorithm: str) -> None:

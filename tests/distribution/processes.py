@@ -31,6 +31,18 @@ def python(*arguments: str, **environment: str) -> subprocess.Popen:
     )
 
 
+def four_jax_devices(*arguments: str) -> subprocess.Popen:
+    """Like `python`, with Keras on JAX, which sees four devices of one CPU."""
+    # Compiling takes most of the time of so small trainings.
+    quickly = "--xla_backend_optimization_level=0"
+    return python(
+        *arguments,
+        KERAS_BACKEND="jax",
+        JAX_PLATFORMS="cpu",
+        XLA_FLAGS=f"--xla_force_host_platform_device_count=4 {quickly}",
+    )
+
+
 def finish(process: subprocess.Popen) -> str:
     out, errors = process.communicate(timeout=400)
     assert process.returncode == 0, errors[-3000:]
