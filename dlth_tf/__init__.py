@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from dlth_tf.callbacks.early_bird import EarlyBird as EarlyBird
     from dlth_tf.callbacks.fixed_ticket import FixedTicket as FixedTicket
     from dlth_tf.callbacks.schedules import PenaltyGrowth as PenaltyGrowth
-    from dlth_tf.callbacks.step import StepCallback as StepCallback
-    from dlth_tf.callbacks.step import attach as attach
     from dlth_tf.callbacks.transformation import (
         RandomSparseTransformation as RandomSparseTransformation,
     )
@@ -30,6 +28,8 @@ if TYPE_CHECKING:
     from dlth_tf.saliency import snip_ticket as snip_ticket
     from dlth_tf.saliency import synflow_ticket as synflow_ticket
     from dlth_tf.shrinking import shrink as shrink
+    from dlth_tf.step.attach import attach as attach
+    from dlth_tf.step.callback import StepCallback as StepCallback
     from dlth_tf.tfmot import MagnitudePruning as MagnitudePruning
     from dlth_tf.tickets.erdos_renyi import ErdosRenyi as ErdosRenyi
     from dlth_tf.tickets.erdos_renyi import ErdosRenyiKernel as ErdosRenyiKernel
@@ -60,10 +60,10 @@ _HOME = {
     "RandomSparseTransformation": "callbacks.transformation",
     "RigL": "callbacks.dynamic",
     "SparseEvolutionaryTraining": "callbacks.dynamic",
-    "StepCallback": "callbacks.step",
+    "StepCallback": "step.callback",
     "Ticket": "tickets.ticket",
     "Uniform": "tickets.sparsity",
-    "attach": "callbacks.step",
+    "attach": "step.attach",
     "channel_groups": "network.channels",
     "fold_batch_norm": "folding",
     "grasp_ticket": "saliency",

@@ -6,12 +6,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from dlth_tf.callbacks import keras_optimizer
 from dlth_tf.callbacks.drop_schedules import DropSchedule
 from dlth_tf.callbacks.fixed_ticket import check_zeros
-from dlth_tf.callbacks.step import StepCallback
-from dlth_tf.callbacks.update import Update, either, either_on_replicas, kept
 from dlth_tf.network.kernels import maskable_kernels
+from dlth_tf.step import keras_optimizer
+from dlth_tf.step.callback import StepCallback
+from dlth_tf.step.update import Update, either, either_on_replicas, kept
 from dlth_tf.tickets.ticket import Ticket, as_ticket
 
 

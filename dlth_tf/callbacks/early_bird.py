@@ -5,8 +5,8 @@ import math
 import numpy as np
 from keras import ops
 
-from dlth_tf.callbacks.step import StepCallback
 from dlth_tf.network.kernels import kernel_shapes
+from dlth_tf.step.callback import StepCallback
 from dlth_tf.tickets.sparsity import Sparsity
 from dlth_tf.tickets.ticket import Ticket, magnitude_ticket
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from dlth_tf.callbacks.step import StepCallback
+from dlth_tf.step.callback import StepCallback
 from dlth_tf.tickets.ticket import Ticket, as_ticket
 
 

@@ -6,7 +6,7 @@ from keras import ops
 
 from dlth_tf.callbacks.magnitudes import mean_magnitudes
 from dlth_tf.callbacks.schedules import PenaltyGrowth
-from dlth_tf.callbacks.step import StepCallback
+from dlth_tf.step.callback import StepCallback
 from dlth_tf.tickets.ticket import Ticket, as_ticket
 
 _log = logging.getLogger(__name__)

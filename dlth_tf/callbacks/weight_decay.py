@@ -1,6 +1,6 @@
 """Coupled weight decay: L2 that goes through the momentum, as in PyTorch's SGD."""
 
-from dlth_tf.callbacks.step import StepCallback
+from dlth_tf.step.callback import StepCallback
 
 
 class CoupledL2(StepCallback):

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dlth_tf.callbacks.update import Update
+from dlth_tf.step.update import Update
 from dlth_tf.tfmot.engine import pruning_engine
 
 _log = logging.getLogger(__name__)

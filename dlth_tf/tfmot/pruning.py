@@ -9,8 +9,8 @@ import numpy as np
 from keras import ops
 
 from dlth_tf.callbacks.fixed_ticket import check_zeros
-from dlth_tf.callbacks.step import StepCallback
 from dlth_tf.network.kernels import maskable_kernels
+from dlth_tf.step.callback import StepCallback
 from dlth_tf.tfmot.engine import as_schedule
 from dlth_tf.tickets.sparsity import matching, name_patterns
 from dlth_tf.tickets.ticket import Ticket

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import keras
 from keras import ops
 
-from dlth_tf.callbacks import keras_optimizer
+from dlth_tf.step import keras_optimizer
 
 _LARGE = 2**16
 """Weights from which on a pass over a variable is worth being compiled by itself."""

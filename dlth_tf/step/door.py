@@ -14,12 +14,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from dlth_tf.callbacks import keras_optimizer
-from dlth_tf.callbacks.keras_optimizer import CarriedVariables
-from dlth_tf.callbacks.update import Update
+from dlth_tf.step import keras_optimizer
+from dlth_tf.step.keras_optimizer import CarriedVariables
+from dlth_tf.step.update import Update
 
 if TYPE_CHECKING:
-    from dlth_tf.callbacks.step import StepCallback
+    from dlth_tf.step.callback import StepCallback
 
 _STATE = "sparse_training"
 """What the callbacks' variables are called, in a saved file, beside the optimizer's."""

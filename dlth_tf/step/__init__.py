@@ -1,0 +1,1 @@
+"""How callbacks take part in every training step: the door, and who passes it."""
