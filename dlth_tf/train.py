@@ -40,6 +40,7 @@ from official.modeling import networks
 flags.adopt_module_key_flags(program_flags)
 flags.adopt_module_key_flags(hardware_flags)
 
+_BACKENDS = ("tensorflow", "jax")
 _LOOK_AGAIN_SECONDS = 1.0
 
 
@@ -48,6 +49,7 @@ def main(argv: list[str]) -> int:
     try:
         with StopSignals() as stop:
             reject_arguments(argv)
+            _check_backend()
             settings = program_flags.settings()
             hardware = ONE_DEVICE if flags.FLAGS.dry_run else hardware_flags.hardware()
             stop.listen()
@@ -63,6 +65,15 @@ def main(argv: list[str]) -> int:
     except Stopped as stopped:
         reporter.line(f"\nStopped by {stopped}. The same command goes on from here.")
         return stopped.exit_code
+
+
+def _check_backend() -> None:
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if backend not in _BACKENDS:
+        raise ValueError(
+            f"KERAS_BACKEND must be {' or '.join(_BACKENDS)} for this program. Received: "
+            f"{backend}. (The library, in a program of your own, runs on torch too.)"
+        )
 
 
 def _experiment(
