@@ -67,6 +67,7 @@ def text(mask_zero=False) -> keras.Model:
     )
 
 
+@pytest.mark.every_backend
 def test_a_layer_of_ones_own_is_masked_and_its_zeros_stay():
     model = of(Bilinear(), layers.Dense(3))
     ticket = dlth.random_ticket(model, 0.75, seed=0)
@@ -182,6 +183,7 @@ def without(ticket) -> dlth.Ticket:
     return dlth.Ticket({n: mask for n, mask in ticket.masks.items() if n != "words"})
 
 
+@pytest.mark.every_backend
 def test_scores_of_an_embedding():
     model = text()
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
