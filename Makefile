@@ -1,8 +1,10 @@
 # make quickstart   five methods on real data, from nothing to a table
-# make test         lint and tests
+# make test         lint and tests, those of the library on JAX, too, and on torch
+# make with-torch   installs torch for these; it may bring gigabytes of CUDA
 # make test-long    the tests that take minutes each
 PYTHON ?= python3
 VENV ?= .venv
+ON_EVERY_BACKEND = $(VENV)/bin/python -m pytest tests/library -n 2 -m every_backend
 
 quickstart: $(VENV)/installed
 	$(VENV)/bin/python -m dlth_tf.train --flagfile=configs/quickstart.flags
@@ -11,6 +13,14 @@ test: $(VENV)/installed-for-tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(ON_EVERY_BACKEND)
+	@if $(VENV)/bin/python -c 'import torch' 2>/dev/null; then \
+	  export KERAS_BACKEND=torch OMP_NUM_THREADS=1; $(ON_EVERY_BACKEND); \
+	else echo "Skipped: the library's tests on torch. To have it: make with-torch"; fi
+
+with-torch: $(VENV)/installed-for-tests
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(VENV)/bin/python -c 'import torch'
 
 test-long: $(VENV)/installed-for-tests
 	$(VENV)/bin/python -m pytest -m long
@@ -26,4 +36,4 @@ $(VENV)/installed-for-tests: $(VENV)/installed tests/requirements.txt
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	@touch $@
 
-.PHONY: quickstart test test-long
+.PHONY: quickstart test with-torch test-long

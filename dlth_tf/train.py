@@ -45,6 +45,7 @@ program_flags.register()
 flags.adopt_module_key_flags(program_flags)
 flags.adopt_module_key_flags(hardware_flags)
 
+_BACKENDS = ("tensorflow", "jax")
 _LOOK_AGAIN_SECONDS = 1.0
 _NO_FLAGS = (
     "No flags were given. To begin with: python -m dlth_tf.train "
@@ -62,6 +63,7 @@ def _ended(argv: list[str], reporter: Reporter, stop: StopSignals) -> int:
     """How the program ended, as an exit code; why, if not well, is said in a line."""
     try:
         reject_arguments(argv)
+        _check_backend()
         settings = program_flags.settings()
         if flags.FLAGS.dry_run:
             hardware = ONE_DEVICE
@@ -80,6 +82,15 @@ def _ended(argv: list[str], reporter: Reporter, stop: StopSignals) -> int:
     except Stopped as stopped:
         reporter.line(f"\nStopped by {stopped}. The same command goes on from here.")
         return stopped.exit_code
+
+
+def _check_backend() -> None:
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if backend not in _BACKENDS:
+        raise ValueError(
+            f"KERAS_BACKEND must be {' or '.join(_BACKENDS)} for this program. Received: "
+            f"{backend}. (The library, in a program of your own, runs on torch too.)"
+        )
 
 
 def _experiment(

@@ -47,7 +47,7 @@ def grasp_ticket(
             that the softmax is far from saturation.
 
     Raises:
-        RuntimeError: Keras runs on another backend than TensorFlow or JAX.
+        RuntimeError: Keras runs on another backend than TensorFlow, JAX or torch.
         ValueError: as for `random_ticket`, a temperature that is not positive, or a
             score that is not a number.
 

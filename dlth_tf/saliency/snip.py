@@ -41,7 +41,7 @@ def snip_ticket(
             together; batches are looked at as they are.
 
     Raises:
-        RuntimeError: Keras runs on another backend than TensorFlow or JAX.
+        RuntimeError: Keras runs on another backend than TensorFlow, JAX or torch.
         ValueError: as for `random_ticket`, or a score is not a number.
 
     Example:

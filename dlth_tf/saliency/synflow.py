@@ -45,7 +45,7 @@ def synflow_ticket(
         input_shape: shape of one input, if the model does not know it.
 
     Raises:
-        RuntimeError: Keras runs on another backend than TensorFlow or JAX.
+        RuntimeError: Keras runs on another backend than TensorFlow, JAX or torch.
         ValueError: as for `random_ticket`, fewer than one round, an input of unknown
             shape, a sparsity that names an embedding, or a model with a GRU or through
             which nothing flows.

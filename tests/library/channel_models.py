@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 from keras import layers
 
 import dlth_tf as dlth
@@ -147,3 +148,9 @@ COUPLED = (
     shared,
     sequential,
 )
+COUPLED_AND_MARKED = [
+    pytest.param(build, marks=pytest.mark.every_backend)
+    if build in (residual, squeeze_excite, nested)
+    else build
+    for build in COUPLED
+]

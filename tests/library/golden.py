@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 
 import dlth_tf as dlth
 from official.training.optimizers import SGD
+from tests.library.models import compilation
 
 FOLDER = Path(
     os.environ.get("DLTH_GOLDEN_DIR") or Path(__file__).parent.parent / "golden"
@@ -83,7 +84,7 @@ class Golden:
             # Keras's own keeps the earlier rate in its momentum after a drop.
             SGD(learning_rate, self.config["momentum"]),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            **options,
+            **compilation(options),
         )
         return model
 

@@ -66,8 +66,14 @@ def compiled(build=sequential, optimizer=None, seed=0, **options) -> keras.Model
     """A model with the same initial weights for the same seed."""
     random.seed(seed)  # `keras.utils.set_random_seed` would import TensorFlow.
     model = build()
-    model.compile(optimizer or keras.optimizers.SGD(0.05, momentum=0.9), "mse", **options)
+    optimizer = optimizer or keras.optimizers.SGD(0.05, momentum=0.9)
+    model.compile(optimizer, "mse", **compilation(options))
     return model
+
+
+def compilation(options: dict) -> dict:
+    """Options of `compile`; on JAX a step that is not compiled takes seconds."""
+    return options | ({"jit_compile": True} if keras.backend.backend() == "jax" else {})
 
 
 def fit(model, *callbacks, x=X, y=Y, **options):

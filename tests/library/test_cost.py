@@ -65,6 +65,7 @@ def test_one_layer(layer, rank, parameters, multiply_adds):
     assert cost.output_shape == model.output_shape[1:]
 
 
+@pytest.mark.every_backend
 def test_a_ticket_leaves_so_many_multiply_adds():
     inputs = keras.Input((4, 4, 3))
     x = models.of(inputs, layers.Conv2D(8, 3, name="conv"), layers.BatchNormalization())
@@ -88,6 +89,7 @@ def test_single_weights_under_a_mask():
     assert (cost.kept_parameters, cost.parameters) == (14, 44)
 
 
+@pytest.mark.every_backend
 def test_recurrent_weights_under_a_mask():
     model = keras.Sequential([keras.Input((5, 10)), layers.LSTM(4), layers.Dense(2)])
     ticket = dlth.random_ticket(model, {"lstm/*": 0.75}, seed=0)

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 
 import dlth_tf as dlth
 from dlth_tf.callbacks.drop_schedules import DropSchedule
@@ -97,6 +98,7 @@ def assert_same_course(recorded, expected):
                 )
 
 
+@pytest.mark.every_backend
 def test_rigl_is_algorithm_1_of_the_paper():
     model = compiled()
     ticket = ticket_for(model)
@@ -118,6 +120,7 @@ def plain_set(plain, training, steps, every, fraction):
         yield plain
 
 
+@pytest.mark.every_backend
 def test_set_drops_small_weights_and_grows_the_drawn_ones():
     model = compiled()
     ticket = ticket_for(model)
@@ -129,6 +132,7 @@ def test_set_drops_small_weights_and_grows_the_drawn_ones():
     assert_same_course(recorder.steps, expected)
 
 
+@pytest.mark.every_backend
 def test_set_draws_uniformly_and_anew_for_each_seed_kernel_and_step():
     layers = [keras.layers.Dense(100) for _ in range(2)]
     model = keras.Sequential([keras.Input((100,)), *layers])

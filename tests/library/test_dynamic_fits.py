@@ -30,6 +30,7 @@ def test_a_later_fit_knows_nothing_of_it(algorithm):
     assert_same_masks(training.ticket, ticket)
 
 
+@pytest.mark.every_backend
 def test_nothing_stays_when_fit_raises():
     class Fails(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
@@ -47,6 +48,7 @@ def test_nothing_stays_when_fit_raises():
     assert keras.ops.convert_to_numpy(model.layers[0].kernel)[removed].all()
 
 
+@pytest.mark.every_backend
 def test_a_second_fit_with_it_goes_on_from_its_ticket():
     model = compiled()
     training = ALGORITHMS["set"](ticket_for(model))

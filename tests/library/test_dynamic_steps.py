@@ -51,13 +51,14 @@ def assert_moves_within_its_counts(model, algorithm):
         *(("rigl", optimizer) for optimizer in OPTIMIZERS),
         ("set", "nesterov"),
         ("set", "averages"),
-        ("set", "accumulation"),
+        pytest.param("set", "accumulation", marks=pytest.mark.every_backend),
     ],
 )
 def test_counts_never_change_and_removed_weights_are_zero(algorithm, optimizer):
     assert_moves_within_its_counts(compiled(OPTIMIZERS[optimizer]()), algorithm)
 
 
+@pytest.mark.every_backend
 def test_mixed_precision():
     keras.config.set_dtype_policy("mixed_float16")
     try:
@@ -95,7 +96,10 @@ def test_same_result_however_steps_run(algorithm, options, tolerance):
 @pytest.mark.parametrize(
     ("algorithm", "optimizer", "options"),
     [
-        ("rigl", {"gradient_accumulation_steps": 2}, {"batch_size": 8}),
+        pytest.param(
+            *("rigl", {"gradient_accumulation_steps": 2}, {"batch_size": 8}),
+            marks=pytest.mark.every_backend,
+        ),
         ("set", {"gradient_accumulation_steps": 2}, {"batch_size": 8}),
         ("rigl", {"loss_scale_factor": 1024.0}, {}),
     ],
@@ -114,6 +118,7 @@ def test_steps_and_gradients_are_those_of_the_whole_batch_unscaled(
     assert_close(otherwise, plainly, 1e-5)
 
 
+@pytest.mark.every_backend
 def test_adam_forgets_what_it_knew_of_grown_weights():
     model = compiled(keras.optimizers.Adam(0.01))
     ticket = ticket_for(model)

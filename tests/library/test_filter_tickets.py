@@ -110,7 +110,13 @@ def _trained(model, *callbacks):
     model.fit(x, y, batch_size=4, epochs=2, verbose=0, callbacks=list(callbacks))
 
 
-@pytest.mark.parametrize("build", [models.residual, models.normalized_without_gamma])
+@pytest.mark.parametrize(
+    "build",
+    [
+        models.residual,
+        pytest.param(models.normalized_without_gamma, marks=pytest.mark.every_backend),
+    ],
+)
 def test_training_a_ticket_of_filters_keeps_its_channels_at_zero(build):
     model = models.randomized(build())
     ticket = dlth.random_ticket(model, 0.5, seed=0, unit="filter")

@@ -105,14 +105,17 @@ def test_removed_weights_are_zero_after_every_step(
     assert watch.steps == 2 * -(-6 // steps_per_execution)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("extra", sorted(EXTRAS))
 def test_every_extra_of_an_optimizer_after_a_dense_fit(extra):
     model = compiled(optimizer=OPTIMIZERS["adam"](**EXTRAS[extra]), jit_compile=False)
-    fit(model)
+    if keras.backend.backend() != "jax" or not model.optimizer.use_ema:
+        fit(model)  # Keras on JAX cannot `fit` twice with an average.
     ticket = dlth.random_ticket(model, 0.8, seed=1)
     fit(model, dlth.FixedTicket(ticket), WatchZeros(ticket), epochs=2)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("extra", ["plain", "ema overwrites"])
 def test_mixed_precision(policy, precision, extra):
@@ -124,6 +127,7 @@ def test_mixed_precision(policy, precision, extra):
     fit(model, dlth.FixedTicket(ticket), WatchZeros(ticket), epochs=2)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_kind_of_model(kind):
     model = compiled(KINDS[kind], jit_compile=False)
@@ -133,6 +137,7 @@ def test_every_kind_of_model(kind):
     assert watch.steps == 6
 
 
+@pytest.mark.every_backend
 def test_kept_weights_train_as_if_the_removed_ones_were_not_there():
     """Against numpy: SGD on one masked layer."""
     model = compiled(
@@ -156,6 +161,7 @@ def test_kept_weights_train_as_if_the_removed_ones_were_not_there():
     np.testing.assert_allclose(model.get_weights()[1], bias, atol=1e-6)
 
 
+@pytest.mark.every_backend
 def test_the_users_own_constraint_is_kept_and_applied_first():
     own = keras.constraints.MaxNorm(0.3)
     model = compiled(
@@ -164,10 +170,11 @@ def test_the_users_own_constraint_is_kept_and_applied_first():
     ticket = dlth.random_ticket(model, 0.5, seed=0)
     fit(model, dlth.FixedTicket(ticket), WatchZeros(ticket), epochs=3)
     kernel = model.layers[0].kernel
-    assert np.linalg.norm(kernel.numpy(), axis=0).max() <= 0.3 + 1e-6
+    assert np.linalg.norm(keras.ops.convert_to_numpy(kernel), axis=0).max() <= 0.3 + 1e-6
     assert kernel.constraint is own
 
 
+@pytest.mark.every_backend
 def test_a_ticket_that_does_not_fit_is_refused_and_leaves_nothing():
     ticket = dlth.random_ticket(compiled(KINDS["functional"]), 0.5, seed=0)
     model, twin = compiled(), compiled()

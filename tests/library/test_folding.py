@@ -31,7 +31,7 @@ def assert_folds(model: keras.Model) -> keras.Model:
     return folded
 
 
-@pytest.mark.parametrize("build", models.COUPLED)
+@pytest.mark.parametrize("build", models.COUPLED_AND_MARKED)
 def test_every_kind_of_graph(build):
     assert_folds(build())
 

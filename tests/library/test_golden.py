@@ -13,8 +13,12 @@ FINETUNED = [found for found in ONE_SHOT if "finetune" in found.config]
 MLPS = [found for found in ONE_SHOT if found.config["network"] == "mlp"]
 
 
-def of(trajectories: list[Golden]):
-    return pytest.mark.parametrize("trajectory", trajectories, ids=lambda t: t.name)
+def of(trajectories: list[Golden], marks_of_mlps=()):
+    marked = [
+        pytest.param(t, id=t.name, marks=marks_of_mlps if t in MLPS else ())
+        for t in trajectories
+    ]
+    return pytest.mark.parametrize("trajectory", marked)
 
 
 def test_the_folder_has_every_kind_of_trajectory():
@@ -22,7 +26,7 @@ def test_the_folder_has_every_kind_of_trajectory():
     assert MLPS, f"no one-shot trajectory of an mlp in {golden.FOLDER}"
 
 
-@of(ONE_SHOT)
+@of(ONE_SHOT, marks_of_mlps=pytest.mark.every_backend)
 def test_lambda_is_the_same_at_every_step(trajectory):
     measured = golden.lambdas_in_step(trajectory.transformation())
     assert len(measured) == len(trajectory.lambdas)
@@ -30,7 +34,7 @@ def test_lambda_is_the_same_at_every_step(trajectory):
     assert error <= golden.LAMBDA_TOLERANCE
 
 
-@of(ONE_SHOT)
+@of(ONE_SHOT, marks_of_mlps=pytest.mark.every_backend)
 def test_transformation_follows_every_recorded_step(trajectory):
     last = golden.LAST_COMPARABLE_STEP[trajectory.config["network"]]
     expected = [k for k in trajectory.recorded("step") if k <= last]
@@ -39,7 +43,7 @@ def test_transformation_follows_every_recorded_step(trajectory):
     assert expected
 
 
-@of(FINETUNED)
+@of(FINETUNED, marks_of_mlps=pytest.mark.every_backend)
 def test_finetuning_follows_every_recorded_step(trajectory):
     last = golden.last_comparable_finetune_step(trajectory)
     expected = [k for k in trajectory.recorded("finetune_step") if 0 < k <= last]

@@ -58,6 +58,7 @@ def test_lambda_starts_again_in_every_cycle(trajectory):
     assert error <= golden.LAMBDA_TOLERANCE
 
 
+@pytest.mark.every_backend
 @of(TRANSFORMED)
 def test_every_cycle_of_transformation_ends_in_the_recorded_weights(trajectory):
     weights, start = trajectory.state("init"), 0

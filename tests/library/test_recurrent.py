@@ -27,6 +27,7 @@ def both(name: str) -> list[str]:
     return [f"{name}/kernel", f"{name}/recurrent_kernel"]
 
 
+@pytest.mark.every_backend
 def test_an_lstm_is_masked_and_its_zeros_stay():
     model = lstm()
     ticket = dlth.random_ticket(model, 0.9, seed=0)
@@ -39,6 +40,7 @@ def test_an_lstm_is_masked_and_its_zeros_stay():
     assert_zeros(model, ticket)
 
 
+@pytest.mark.every_backend
 def test_a_transformation_takes_recurrent_weights_to_zero():
     model = lstm()
     ticket = dlth.random_ticket(model, 0.9, seed=0)
@@ -119,6 +121,7 @@ def test_filter_tickets_leave_recurrent_kernels_whole(wrapper, caplog):
     )
 
 
+@pytest.mark.every_backend
 def test_saliency():
     model = of(layers.LSTM(4), layers.Dense(4))
     for ticket in (
@@ -142,6 +145,7 @@ def test_erdos_renyi_takes_the_gates_as_one_matrix(kind):
     assert kernel / recurrent == pytest.approx((8 + 64) / (16 + 64), rel=0.03)
 
 
+@pytest.mark.every_backend
 def test_saved_and_loaded(tmp_path):
     model = lstm()
     ticket = dlth.magnitude_ticket(model, 0.9)

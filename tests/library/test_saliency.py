@@ -1,11 +1,4 @@
-"""SNIP, GraSP and SynFlow against their definitions, written out in plain numpy.
-
-The tests work on any backend; the last one runs most of the others on JAX.
-"""
-
-import os
-import subprocess
-import sys
+"""SNIP, GraSP and SynFlow against their definitions, written out in plain numpy."""
 
 import keras
 import numpy as np
@@ -64,6 +57,7 @@ def keeping_highest(scores: np.ndarray, kept: int) -> np.ndarray:
     return mask.reshape(scores.shape)
 
 
+@pytest.mark.every_backend
 def test_snip_keeps_the_highest_sensitivity():
     model = softmax_regression()
     weights = values(model.layers[0].kernel)
@@ -73,6 +67,7 @@ def test_snip_keeps_the_highest_sensitivity():
     np.testing.assert_array_equal(ticket.masks["only"], expected)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("temperature", [1.0, 200.0])
 def test_grasp_removes_what_frees_the_most_gradient_flow(temperature):
     model = softmax_regression()
@@ -108,21 +103,36 @@ def tanh_network() -> keras.Model:
     )
 
 
-def test_the_hessian_couples_all_kernels():
-    model = tanh_network()
+def normalized_tanh_network() -> keras.Model:
+    keras.utils.set_random_seed(3)
+    return keras.Sequential(
+        [
+            keras.Input((6,)),
+            layers.Dense(5, activation="tanh", name="first"),
+            layers.Dense(5, name="second"),
+            layers.BatchNormalization(),
+            layers.Dense(4, name="last"),
+        ]
+    )
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("build", [tanh_network, normalized_tanh_network])
+def test_the_hessian_couples_all_kernels(build):
+    model = build()
     loss = TrainingLoss(model, X, Y, CROSS_ENTROPY, batch_size=24)
     direction = loss.gradient()
     product = loss.hessian_product(direction)
     step = 1e-2
     sides = []
     for sign in (1, -1):
-        moved = tanh_network()
+        moved = build()
         for name, kernel in dlth.maskable_kernels(moved).items():
             kernel.assign(values(kernel) + sign * step * direction[name])
         sides.append(TrainingLoss(moved, X, Y, CROSS_ENTROPY, 24).gradient())
     for name, found in product.items():
         expected = (sides[0][name] - sides[1][name]) / (2 * step)
-        np.testing.assert_allclose(found, expected, rtol=0.02, atol=2e-5)
+        np.testing.assert_allclose(found, expected, atol=0.01 * np.abs(expected).max())
 
 
 FIND = {
@@ -183,6 +193,7 @@ def magnitudes(model):
     return [np.abs(values(v)) for v in (first.kernel, first.bias, last.kernel)]
 
 
+@pytest.mark.every_backend
 def test_synflow_in_one_round_has_a_closed_form():
     model = linear_network()
     of_first, of_last = flows(*magnitudes(model))
@@ -191,6 +202,7 @@ def test_synflow_in_one_round_has_a_closed_form():
     np.testing.assert_array_equal(ticket.masks["last"], keeping_highest(of_last, 10))
 
 
+@pytest.mark.every_backend
 def test_synflow_computes_the_flow_anew_in_every_round():
     model, rounds, total = linear_network(), 7, 50
     first, bias, last = magnitudes(model)
@@ -224,6 +236,7 @@ def test_normalization_of_an_untrained_network_does_not_matter_to_synflow():
         np.testing.assert_array_equal(ticket.masks[name], mask)
 
 
+@pytest.mark.every_backend
 def test_synflow_goes_through_networks_in_which_float32_overflows():
     deep = [layers.Dense(8, kernel_initializer="ones", name=f"d{i}") for i in range(60)]
     body = [part for dense in deep for part in (dense, layers.BatchNormalization())]
@@ -233,6 +246,7 @@ def test_synflow_goes_through_networks_in_which_float32_overflows():
     assert ticket.sparsity == 0.5
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("criterion", FIND)
 def test_the_model_is_left_as_it_is(criterion):
     model = normalized()
@@ -257,6 +271,7 @@ def test_the_model_is_left_as_it_is_when_something_fails(criterion):
     assert [layer.dtype_policy for layer in model.layers] == policies
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("criterion", FIND)
 def test_half_precision_does_not_blur_the_scores(criterion):
     expected = FIND[criterion](tanh_network())
@@ -347,19 +362,3 @@ def ending_in_softmax() -> keras.Model:
 def test_mistakes_are_named(find, message):
     with pytest.raises(ValueError, match=message):
         find()
-
-
-@pytest.mark.skipif(keras.backend.backend() == "jax", reason="this is JAX")
-def test_the_definitions_hold_on_jax():
-    definitions = (
-        "snip_keeps or grasp_removes or grasp_score or hessian or closed_form or anew "
-        "or overflows"
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", __file__, "-k", definitions],
-        env=os.environ | {"KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stdout[-3000:]

@@ -35,7 +35,7 @@ def test_networks_of_keras_applications(name):
 
 
 @pytest.mark.parametrize("sparsity", [0.3, 0.9])
-@pytest.mark.parametrize("build", models.COUPLED)
+@pytest.mark.parametrize("build", models.COUPLED_AND_MARKED)
 def test_every_kind_of_coupling(build, sparsity):
     models.assert_shrinks(build(), sparsity)
 
@@ -66,6 +66,7 @@ def test_layers_keep_their_types_and_names():
     assert described[0] == described[1]
 
 
+@pytest.mark.every_backend
 def test_a_ticket_of_single_weights_is_applied_and_nothing_shrinks():
     model = models.randomized(models.residual())
     ticket = dlth.random_ticket(model, 0.9, seed=0)
@@ -108,6 +109,7 @@ def test_kernel_masks_alone_do_not_remove_what_a_bias_leaves():
     np.testing.assert_allclose(models.outputs(smaller), models.outputs(model), atol=1e-6)
 
 
+@pytest.mark.every_backend
 def test_the_small_network_trains_saves_and_loads(tmp_path):
     small = models.assert_shrinks(models.squeeze_excite())
     small.compile("sgd", "mse")

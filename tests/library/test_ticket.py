@@ -74,6 +74,7 @@ def test_bad_sparsity_is_named(draw):
         draw(sequential(), {"stage*": 0.5}, **more)
 
 
+@pytest.mark.every_backend
 def test_a_magnitude_ticket_keeps_the_largest():
     model = sequential()
     ticket = dlth.magnitude_ticket(model, 0.6)
@@ -122,6 +123,7 @@ def test_an_earlier_ticket_that_empties_a_kernel_is_named():
         dlth.random_ticket(model, dlth.Global(0.9), seed=1, within=earlier)
 
 
+@pytest.mark.every_backend
 def test_apply_sets_removed_weights_to_zero_and_no_other():
     model = sequential()
     before = [w.copy() for w in model.get_weights()]

@@ -111,6 +111,7 @@ def test_files_of_earlier_versions_are_read(path):
     np.testing.assert_array_equal(dlth.Ticket.load(path).masks["dense"], mask)
 
 
+@pytest.mark.every_backend
 def test_a_model_comes_back_to_the_bit(path):
     model, fresh = functional(), functional()
     ticket = dlth.random_ticket(model, 0.9, seed=0)
@@ -149,6 +150,7 @@ def test_a_ticket_is_read_from_a_model_file(path):
     assert dlth.Ticket.load(path).sparsity == ticket.sparsity
 
 
+@pytest.mark.every_backend
 def test_float16_rounds_kept_kernel_weights_and_nothing_else(path):
     model, fresh = functional(), functional()
     for variable in model.weights:
@@ -171,6 +173,7 @@ def test_float16_refuses_what_it_cannot_hold(path):
     assert not path.exists()
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
 def test_models_of_any_float_type(path, dtype):
     def build():

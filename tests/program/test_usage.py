@@ -42,6 +42,16 @@ def test_help_and_usage_errors_need_no_tensorflow():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
+def test_a_backend_that_it_does_not_run_on(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    done = shell(f"--output_dir={tmp_path}/new")
+    assert done.returncode == 2
+    assert "must be tensorflow or jax for this program. Received: torch" in only_line(
+        done.stderr
+    )
+    assert not (tmp_path / "new").exists()
+
+
 def test_help_explains_every_flag():
     done = shell("--help")
     assert done.returncode == 0
