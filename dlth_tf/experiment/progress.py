@@ -57,7 +57,7 @@ class Reporter:
         self._console.print(text)
 
     def bar(self, done: float, total: int, said: str) -> None:
-        """How many epochs of a stage are done; a line by the minute without a terminal."""
+        """How many epochs of a stage are done; without a terminal, a line a minute."""
         epoch, finished = f"epoch {min(int(done) + 1, total)}/{total}", done >= total
         if self._console.is_terminal:
             self._move(done, total, epoch=epoch, said=said)

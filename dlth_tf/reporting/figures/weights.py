@@ -43,6 +43,7 @@ def _histograms(cell: Cell, seed: int, moments: list[Moment]) -> Panel:
         axes.set_yscale("symlog", linthresh=1, linscale=0.4)
         axes.set(title=moment.name, ylim=(0, None), xlim=(-reach, reach))
         axes.locator_params(axis="y", numticks=5)
+        axes.yaxis.set_major_formatter("{x:,.0f}")
         legend(axes, loc="lower right", ncols=2, columnspacing=1, handlelength=1)
     rows[-1].set_xlabel("weight")
     deviations = "; ".join(
