@@ -1,5 +1,6 @@
 """The weights: how they are distributed over time, and which layers lose how many."""
 
+import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -94,7 +95,7 @@ def sparsity_per_layer(
         if len(groups) == 1:
             axes.hlines(heights, 0, shares.values(), color=style.colour, lw=1.6)
         marks = style.marks | {"ms": 6 if len(layers) <= _TICKS_AT_MOST else 4}
-        label = ", ".join(methods)
+        label = textwrap.shorten(", ".join(methods), 52, placeholder=" …")
         axes.plot(shares.values(), heights, ls="", label=label, clip_on=False, **marks)
     shown = range(0, len(layers), -(-len(layers) // _TICKS_AT_MOST))
     axes.set_yticks(shown, [layers[place][-22:] for place in shown], color=INK)
