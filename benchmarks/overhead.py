@@ -19,6 +19,7 @@ import time
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from scipy.stats import bootstrap
 
 from benchmarks.turns import step_seconds
 
@@ -51,23 +52,20 @@ def main() -> None:
 
 
 def report(title: str, seconds: dict[str, np.ndarray]) -> None:
-    """Prints medians and ratios to the first, of steps done one after the other."""
+    """Prints medians and ratios to the first, of steps that were neighbours."""
     print(f"\n{title}", flush=True)
     dense = next(iter(seconds.values()))
     for name, steps in seconds.items():
-        low, ratio, high = np.percentile(_ratios(steps, dense), [5, 50, 95])
+        ratios = steps / dense
+        low, high = bootstrap(
+            (ratios,), np.median, n_resamples=1000, confidence_level=0.9,
+            method="percentile", rng=0,
+        ).confidence_interval  # fmt: skip
         print(
             f"  {name:<28} {1000 * np.median(steps):7.2f} ms   "
-            f"x {ratio:.3f}   ({low:.3f} to {high:.3f})",
+            f"x {np.median(ratios):.3f}   ({low:.3f} to {high:.3f})",
             flush=True,
         )
-
-
-def _ratios(steps: np.ndarray, dense: np.ndarray, samples: int = 1000) -> np.ndarray:
-    """The median ratio of steps that were neighbours, over bootstrap samples."""
-    ratios = steps / dense
-    places = np.random.default_rng(0).integers(0, len(ratios), (samples, len(ratios)))
-    return np.median(ratios[places], axis=1)
 
 
 def ours(network: str, jit: bool) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ done; 1 something failed; 2 wrong usage; 75 to be started again: stopped by SIGT
 another worker has died.
 """
 
+import contextlib
 import os
 import sys
 import time
@@ -54,8 +55,7 @@ _NO_FLAGS = (
 
 
 def main(argv: list[str]) -> int:
-    reporter = Reporter()
-    with StopSignals() as stop:
+    with contextlib.closing(Reporter()) as reporter, StopSignals() as stop:
         return _ended(argv, reporter, stop)
 
 

@@ -2,7 +2,6 @@
 
 import importlib.util
 import math
-import time
 from pathlib import Path
 
 import keras
@@ -95,39 +94,28 @@ def tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
 class EpochBar(keras.callbacks.Callback):
     """Keeps the reporter's bar up to date during a `fit`."""
 
-    _SHOWN = ("loss", "accuracy", "val_accuracy", "penalty")
-
     def __init__(self, reporter: Reporter, done: int, per_epoch: int, epochs: int):
         super().__init__()
         self._reporter = reporter
-        self._first = done / per_epoch
         self._begun = done % per_epoch
         self._per_epoch = per_epoch
         self._epochs = epochs
-
-    def on_train_begin(self, logs=None):
-        self._began = time.monotonic()
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        steps = self._begun + batch + 1
-        self._show(self._epoch + steps / self._per_epoch, logs, last=False)
+        done = self._epoch + (self._begun + batch + 1) / self._per_epoch
+        if done < self._epochs:
+            self._show(done, logs)
 
     def on_epoch_end(self, epoch, logs=None):
         self._begun = 0
         last = self._model.stop_training or epoch + 1 == self._epochs
-        self._show(epoch + 1, logs, last)
+        self._show(self._epochs if last else epoch + 1, logs)
 
-    def _show(self, done: float, logs, last: bool) -> None:
-        total = self._epochs
-        spent = time.monotonic() - self._began
-        left = spent / max(done - self._first, 1e-9) * (total - done)
-        if done < total or last:
-            text = (
-                f"loss {float(logs['loss']):.4f} · accuracy {float(logs['accuracy']):.4f}"
-            )
-            if "penalty" in logs:
-                text += f" · penalty {logs['penalty']:.3g}"
-            self._reporter.bar(total if last else done, total, left, text)
+    def _show(self, done: float, logs) -> None:
+        said = f"loss {float(logs['loss']):.4f} · accuracy {float(logs['accuracy']):.4f}"
+        if "penalty" in logs:
+            said += f" · penalty {logs['penalty']:.3g}"
+        self._reporter.bar(done, self._epochs, said)

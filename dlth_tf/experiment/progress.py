@@ -1,35 +1,45 @@
 """Showing how far the program is: which run, which stage, and the epochs' bar."""
 
-import io
 import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
 if TYPE_CHECKING:
     from dlth_tf.experiment.checkpoint import Progress
 
-_WIDTH = 24
-_REFRESH_SECONDS = 0.2
-
-
-class _Nowhere(io.TextIOBase):
-    def write(self, text: str) -> int:
-        return len(text)
+_LINE_SECONDS = 60.0
 
 
 class Reporter:
     """Prints progress: a bar that moves on a terminal, a line per stage elsewhere."""
 
     def __init__(self, stream: TextIO | None = None):
-        self._stream = stream or sys.stderr
-        self._live = self._stream.isatty()
+        stream = stream or sys.stderr
+        self._console = Console(
+            file=stream,
+            force_terminal=stream.isatty(),
+            soft_wrap=True,
+            markup=False,
+            highlight=False,
+            emoji=False,
+        )
         self._run = ""
+        self._bar: Bar | None = None
         self._shown = 0.0
 
     def silence(self) -> None:
         """Shows nothing from now on: another program does."""
-        self._stream = _Nowhere()
-        self._live = False
+        self._console = Console(quiet=True, force_terminal=False)
+
+    def close(self) -> None:
+        """Leaves the bar as it stands, and the terminal to others."""
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
 
     def run(self, number: int, count: int, name: str) -> None:
         """A run begins; stages that follow belong to it."""
@@ -39,34 +49,34 @@ class Reporter:
         """A stage begins, or goes on after some epochs and steps."""
         begun = progress.epoch or progress.step
         from_where = f", going on after {progress}" if begun else ""
-        self._stream.write(f"{self._run}: {title} ({epochs} epochs{from_where})\n")
-        self._stream.flush()
+        self.line(f"{self._run}: {title} ({epochs} epochs{from_where})")
+        self._shown = time.monotonic()
 
     def line(self, text: str) -> None:
-        self._stream.write(text + "\n")
-        self._stream.flush()
+        self.close()
+        self._console.print(text)
 
-    def bar(self, done: float, total: float, seconds_left: float, text: str) -> None:
-        """Shows a stage's bar: epochs done of total, and the time the rest will take."""
-        finished = done >= total
-        now = time.monotonic()
-        wait = _REFRESH_SECONDS if self._live else 60.0
-        if not finished and now - self._shown < wait:
-            return
-        self._shown = now
-        filled = int(_WIDTH * min(1.0, done / total))
-        bar = "█" * filled + "░" * (_WIDTH - filled)
-        left = "" if finished else f" · {_clock(seconds_left)} left"
-        epoch = min(int(done) + 1, int(total))
-        line = f"    {bar} epoch {epoch}/{int(total)}{left} · {text}"
-        if self._live:
-            self._stream.write(f"\r\x1b[2K{line}" + ("\n" if finished else ""))
-        else:
-            self._stream.write(line + "\n")
-        self._stream.flush()
+    def bar(self, done: float, total: int, said: str) -> None:
+        """How many epochs of a stage are done; without a terminal, a line a minute."""
+        epoch, finished = f"epoch {min(int(done) + 1, total)}/{total}", done >= total
+        if self._console.is_terminal:
+            self._move(done, total, epoch=epoch, said=said)
+        elif finished or time.monotonic() - self._shown > _LINE_SECONDS:
+            self._shown = time.monotonic()
+            self.line(f"    {epoch} · {said}")
+        if finished:
+            self.close()
 
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+    def _move(self, done: float, total: int, **said: str) -> None:
+        if self._bar is None:
+            self._bar = Bar(
+                TextColumn("   "),
+                BarColumn(24),
+                TextColumn("{task.fields[epoch]} · {task.fields[said]}", markup=False),
+                TimeRemainingColumn(),
+                console=self._console,
+                redirect_stdout=False,
+            )
+            self._bar.add_task("", total=total, completed=done, **said)
+            self._bar.start()
+        self._bar.update(self._bar.task_ids[0], completed=done, **said)

@@ -39,12 +39,13 @@ def write_report(output_dir: str | os.PathLike) -> Written:
     comparison = Comparison.of(experiment.runs)
     gallery = draw(experiment, comparison)
     folder = Path(output_dir)
-    for panel in gallery.panels:
+    panels = [panel for section in gallery.values() for panel in section]
+    for panel in panels:
         with atomic_write(folder / "figures" / f"{panel.name}.svg") as file:
-            file.write(panel.svg.encode())
+            file.write(panel.svg)
     with atomic_write(folder / "report.html") as file:
         file.write(page(experiment, comparison, gallery).encode())
-    return Written(folder / "report.html", len(gallery.panels), experiment.skipped)
+    return Written(folder / "report.html", len(panels), experiment.skipped)
 
 
 def report_text(output_dir: str | os.PathLike, columns: int = 80) -> str:

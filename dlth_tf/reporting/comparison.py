@@ -7,6 +7,8 @@ import re
 import statistics
 from collections.abc import Iterable
 
+from scipy.stats import ttest_ind_from_stats
+
 from dlth_tf.experiment.methods import METHODS, WITHOUT_SPARSITY, cell_name, written
 from dlth_tf.reporting.records import RunRecord
 
@@ -75,12 +77,17 @@ class Cell:
     def close_to(self, other: "Cell") -> bool:
         """Whether two means could as well stand the other way round.
 
-        So it is if mean ± spread of the two overlap, or if they differ by less than the
-        standard error of a difference measured on so many test images.
+        So it is if Welch's t-test over the seeds can't tell the two apart, or if they
+        differ by less than the standard error of a difference measured on so many test
+        images. One seed has no spread to test.
         """
-        spreads = (self.spread or 0.0) + (other.spread or 0.0)
+        samples = [
+            (c.mean, math.nan if c.spread is None else c.spread, len(c.runs))
+            for c in (self, other)
+        ]
+        test = ttest_ind_from_stats(*samples[0], *samples[1], equal_var=False)
         errors = math.hypot(self.sampling_error, other.sampling_error)
-        return abs(self.mean - other.mean) <= max(spreads, errors)
+        return bool(test.pvalue > 0.05) or abs(self.mean - other.mean) <= errors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,6 +134,25 @@ class Comparison:
         """The highest mean at a sparsity, if there are others to compare it with."""
         cells = self.at(sparsity)
         return max(cells, key=lambda cell: cell.mean) if len(cells) > 1 else None
+
+    def verdict(self, sparsity: float) -> str:
+        """What the comparison at one sparsity can claim; nothing of a single method."""
+        best = self.best(sparsity)
+        if best is None:
+            return ""
+        others = [cell for cell in self.at(sparsity) if cell is not best]
+        close = [cell.method for cell in others if cell.close_to(best)]
+        lead = f"At sparsity {written(sparsity)} the highest mean is {best.method}'s"
+        if len(close) == len(others):
+            return f"{lead}, and none of the others is clearly below it."
+        if close:
+            return f"{lead}; as good, as far as can be told: {', '.join(close)}."
+        return f"{lead}, clearly above the others."
+
+    def weights_left(self, sparsity: float) -> str:
+        """The share of weights left at a sparsity, if all methods leave the same."""
+        left = {f"{c.weights_left:.1%}" for c in self.at(sparsity) if c.weights_left}
+        return left.pop() if len(left) == 1 else ""
 
     def range(self) -> tuple[float, float]:
         """Accuracies in percent between which all means, spreads and seeds lie."""

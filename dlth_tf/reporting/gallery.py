@@ -1,69 +1,56 @@
 """All figures of a report, by section."""
 
-import dataclasses
+import functools
 from collections.abc import Callable, Iterable
 
-from dlth_tf.reporting.canvas import Panel
+import matplotlib
+
 from dlth_tf.reporting.comparison import Cell, Comparison
-from dlth_tf.reporting.figures.at_sparsity import at_sparsity
-from dlth_tf.reporting.figures.cost import over_cost
-from dlth_tf.reporting.figures.extrusion import extrusion
-from dlth_tf.reporting.figures.histograms import weight_histograms
-from dlth_tf.reporting.figures.layers import sparsity_per_layer
-from dlth_tf.reporting.figures.learning import learning_curves
-from dlth_tf.reporting.figures.over_sparsity import groups, over_sparsity
+from dlth_tf.reporting.drawing import LOOK, Panel, styles
+from dlth_tf.reporting.figures.accuracy import (
+    at_sparsity,
+    groups,
+    over_cost,
+    over_sparsity,
+)
+from dlth_tf.reporting.figures.training import extrusion, learning_curves
+from dlth_tf.reporting.figures.weights import sparsity_per_layer, weight_histograms
 from dlth_tf.reporting.reading import Experiment
-from dlth_tf.reporting.styles import styles
 
-Figure = Callable[..., Panel | None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Gallery:
-    """The panels of each section; a section without any is empty."""
-
-    accuracy: list[Panel]
-    cost: list[Panel]
-    extrusion: list[Panel]
-    weights: list[Panel]
-    layers: list[Panel]
-    learning: list[Panel]
-
-    @property
-    def panels(self) -> list[Panel]:
-        return [p for f in dataclasses.fields(self) for p in getattr(self, f.name)]
+Gallery = dict[str, list[Panel]]
 
 
+@matplotlib.rc_context(LOOK)
 def draw(experiment: Experiment, comparison: Comparison) -> Gallery:
-    """Draws what the experiment has data for.
+    """Draws what the experiment has data for; a section without any panel is empty.
 
     A figure that the data do not allow is passed over, and noted as skipped.
     """
     look = styles(comparison.methods)
-    sparsities, methods = comparison.sparsities, comparison.methods
+    sparsities = comparison.sparsities
 
-    def each(figure: Figure, subjects: Iterable) -> list[Panel]:
-        drawn = (_attempt(experiment, figure, subject) for subject in subjects)
+    def each(
+        figure: Callable[..., Panel | None], subjects: Iterable, *given: object
+    ) -> list[Panel]:
+        figure = functools.partial(figure, *given)
+        drawn = [_attempt(experiment, figure, subject) for subject in subjects]
         return [panel for panel in drawn if panel]
 
-    return Gallery(
-        accuracy=[
-            *each(
-                lambda group: over_sparsity(comparison, look, group), groups(comparison)
-            ),
-            *each(lambda s: at_sparsity(comparison, look, s), sparsities),
-        ],
-        cost=each(lambda s: over_cost(comparison, look, s), sparsities),
-        extrusion=each(lambda cell: extrusion(experiment, cell), comparison.sparse),
-        weights=each(
-            lambda cell: weight_histograms(experiment, cell), _telling(comparison)
-        ),
-        layers=each(lambda s: sparsity_per_layer(comparison, look, s), sparsities),
-        learning=each(lambda m: learning_curves(m, comparison.of_method(m)), methods),
-    )
+    compared = (comparison, look)
+    return {
+        "accuracy": each(over_sparsity, groups(comparison), *compared)
+        + each(at_sparsity, sparsities, *compared),
+        "cost": each(over_cost, sparsities, *compared),
+        "extrusion": each(extrusion, comparison.sparse, experiment),
+        "weights": each(weight_histograms, _telling(comparison), experiment),
+        "layers": each(sparsity_per_layer, sparsities, *compared),
+        "learning": each(learning_curves, comparison.methods, comparison),
+    }
 
 
-def _attempt(experiment: Experiment, figure: Figure, subject: object) -> Panel | None:
+def _attempt(
+    experiment: Experiment, figure: Callable[..., Panel | None], subject: object
+) -> Panel | None:
     try:
         return figure(subject)
     except Exception as error:

@@ -29,21 +29,23 @@ def missing_seeds(experiment: Experiment) -> dict[str, list[int]]:
     return missing
 
 
-def missing_lines(experiment: Experiment) -> list[str]:
-    """What is missing, a line for each cell."""
-    return [
-        f"{key}: seed {', '.join(map(str, sorted(seeds)))}"
-        for key, seeds in missing_seeds(experiment).items()
-    ]
+def notices(experiment: Experiment) -> list[tuple[str, list[str]]]:
+    """What failed, lacks, is in progress or unreadable: leads, each with its lines."""
+    found = {
+        "Runs that failed, and count in no mean": [
+            f"{run.name}: {run.reason}" for run in experiment.failed
+        ],
+        "Runs that were asked for and are not finished": [
+            f"{key}: seed {', '.join(map(str, sorted(seeds)))}"
+            for key, seeds in missing_seeds(experiment).items()
+        ],
+        "Begun and not finished": [_how_far(begun) for begun in experiment.begun],
+        "Could not be read and was passed over": experiment.skipped,
+    }
+    return [(lead, lines) for lead, lines in found.items() if lines]
 
 
-def failed_lines(experiment: Experiment) -> list[str]:
-    """Which runs failed and why."""
-    return [f"{run.name}: {run.reason}" for run in experiment.failed]
-
-
-def begun_line(begun: Begun) -> str:
-    """A stage in progress, and how far it is."""
+def _how_far(begun: Begun) -> str:
     if begun.epochs is None:
         return begun.title
     return f"{begun.title} ({begun.epochs} epoch{'s' * (begun.epochs != 1)} done)"

@@ -18,6 +18,7 @@ from tests.program.conftest import ROOT, results_in
 
 _VOID = {"meta", "link", "br", "img", "hr"}
 _SVG = "{http://www.w3.org/2000/svg}"
+_DESCRIPTION = ".//{http://purl.org/dc/elements/1.1/}description"
 
 
 class Page(HTMLParser):
@@ -28,6 +29,7 @@ class Page(HTMLParser):
         self.ids: list[str] = []
         self.links: list[str] = []
         self.loaded: list[str] = []
+        self.described: dict[str, str] = {}
         self.cells: dict[str, str] = {}
         self.words = ""
         self.headings: list[str] = []
@@ -46,6 +48,8 @@ class Page(HTMLParser):
             self.links.append(self._target)
         self.loaded += [v for k, v in attrs if k in ("src", "data", "srcset")]
         self.loaded += [attributes["href"]] if tag == "link" else []
+        if tag == "img":
+            self.described[attributes["id"]] = attributes["alt"]
         if tag not in _VOID:
             self._open.append(tag)
 
@@ -134,7 +138,7 @@ def test_links_lead_to_one_place_each_and_nothing_is_loaded(finished):
     assert len(page.ids) == len(set(page.ids))
     assert page.links
     assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
-    assert not page.loaded
+    assert all(address.startswith("data:image/svg") for address in page.loaded)
     markup = (finished / "report.html").read_text("utf-8")
     assert not re.search(r"@import|url\((?!#)", markup)
 
@@ -153,13 +157,14 @@ def test_every_figure_is_a_drawing_with_a_description(finished):
     page = page_in(finished)
     for path in (finished / "figures").glob("*.svg"):
         drawing = ET.parse(path).getroot()
-        assert len(drawing.find(f"{_SVG}desc").text) > 40
-        assert f"{path.stem}.title" in page.ids
+        title, description = drawing.find(f"{_SVG}title"), drawing.find(_DESCRIPTION)
+        assert len(description.text) > 40
+        assert page.described[path.stem] == f"{title.text}. {description.text}"
 
 
 def test_the_description_of_a_figure_tells_its_numbers(finished):
     drawing = ET.parse(finished / "figures/accuracy-at-0.9.svg").getroot()
-    description = drawing.find(f"{_SVG}desc").text
+    description = drawing.find(_DESCRIPTION).text
     for link in ("#run-rst-0.9", "#run-scratch-0.9", "#run-dense"):
         assert page_in(finished).cells[link] in description
 
@@ -296,8 +301,36 @@ def test_a_figure_that_fails_is_noted_and_the_others_are_drawn(
     assert (tmp_path / "figures/accuracy-at-0.9.svg").exists()
 
 
+@pytest.mark.parametrize(
+    ("others", "close"),
+    [
+        ([0.90, 0.90, 0.90], True),
+        ([0.80, 0.80, 0.80], False),
+        ([0.60, 0.99, 0.70], True),
+        ([0.70], False),
+        ([0.899], True),
+    ],
+)
+def test_close_is_what_neither_the_seeds_nor_the_test_images_tell_apart(others, close):
+    from dlth_tf.reporting.comparison import Comparison
+    from dlth_tf.reporting.records import RunRecord
+
+    given = {"l1": [0.90, 0.90, 0.90], "rst": others}
+    runs = [
+        RunRecord.parse(
+            f"{method}{seed}",
+            {"method": method, "sparsity": 0.9, "seed": seed, "test_accuracy": accuracy}
+            | {"test_images": 10_000},
+        )
+        for method, accuracies in given.items()
+        for seed, accuracy in enumerate(accuracies)
+    ]
+    l1, rst = Comparison.of(runs).cells
+    assert l1.close_to(rst) == rst.close_to(l1) == close
+
+
 def test_many_methods_look_different():
-    from dlth_tf.reporting.styles import styles
+    from dlth_tf.reporting.drawing import styles
 
     look = styles([f"method{number}" for number in range(18)])
     marks = [(s.colour, s.marker, s.hollow) for s in look.values()]

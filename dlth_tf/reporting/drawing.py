@@ -1,0 +1,125 @@
+"""A drawing of the width of a phone, and how methods are told apart in it.
+
+The colours are Okabe and Ito's, which colour-blind readers can tell apart, without the
+yellow that paper swallows. No two methods share a marker until there are thirteen.
+"""
+
+import base64
+import dataclasses
+import io
+import re
+from collections.abc import Iterable
+
+from dlth_tf.reporting.comparison import method_place
+
+INK, SOFT_INK, RULE, BAND, PAPER = "#1b1b1f", "#5c5c66", "#d9d9de", "#ececf0", "#ffffff"
+KEPT, REMOVED = "#0072b2", "#d55e00"
+COLOURS = ("#d55e00", "#e69f00", "#009e73", "#0072b2", "#56b4e9", "#cc79a7")
+LINES = ("-", (0, (5, 2)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)))
+LOOK = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "dlth_tf",
+    "font.size": 10,
+    "text.color": INK,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "axes.edgecolor": SOFT_INK,
+    "axes.labelcolor": SOFT_INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 9,
+    "axes.titlecolor": SOFT_INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "legend.frameon": False,
+    "xtick.color": SOFT_INK,
+    "ytick.color": SOFT_INK,
+    "ytick.major.size": 0,
+}
+"""Settings of matplotlib that every figure is drawn with."""
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", "h", ">", "*", "d")
+_FAMILIAR = ("rst", "scratch", "l1", "lth")
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """A finished drawing.
+
+    Attributes:
+        name: of its file, without the ending.
+        title: its heading, which is drawn too.
+        alt: what it shows, for those who can't see it.
+        svg: the whole file.
+    """
+
+    name: str
+    title: str
+    alt: str
+    svg: bytes
+
+    @property
+    def address(self) -> str:
+        """The drawing itself as a URL."""
+        return f"data:image/svg+xml;base64,{base64.b64encode(self.svg).decode()}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Style:
+    """How a method is drawn."""
+
+    colour: str
+    marker: str
+    line: object
+    hollow: bool = False
+
+    @property
+    def marks(self) -> dict[str, object]:
+        """Its markers, as matplotlib's arguments."""
+        face = PAPER if self.hollow else self.colour
+        return {"color": self.colour, "marker": self.marker, "mfc": face, "ms": 7}
+
+
+def styles(methods: Iterable[str]) -> dict[str, Style]:
+    """A style for each method; the familiar ones look the same in every report."""
+    others = sorted(set(methods) - {"dense", *_FAMILIAR}, key=method_place)
+    given = {name: _style(place) for place, name in enumerate((*_FAMILIAR, *others))}
+    return {"dense": Style(INK, "_", (0, (4, 2))), **given}
+
+
+def _style(place: int) -> Style:
+    row = place // len(COLOURS)
+    marker = _MARKERS[place % len(_MARKERS)]
+    return Style(COLOURS[place % len(COLOURS)], marker, LINES[row % 4], row % 2 == 1)
+
+
+def sheet(height: float, rows: int = 1):
+    """A figure so many pixels high, and its axes: one, or a list of one above the other.
+
+    It belongs in matplotlib's `rc_context(LOOK)`.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure((5, height / 72), layout="constrained")
+    return figure, figure.subplots(rows, sharex=True)
+
+
+def legend(axes, **options) -> None:
+    """Names what is drawn, to the right of the axes."""
+    right = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0}
+    axes.legend(**right | options)
+
+
+def panel(figure, name: str, title: str, alt: str) -> Panel:
+    """The figure as a file, with its title and its description."""
+    figure.suptitle(title, x=0.005, ha="left", size=11.5, weight="bold")
+    file = io.BytesIO()
+    described = {"Title": title, "Description": alt, "Date": None}
+    figure.savefig(file, format="svg", metadata=described)
+    return Panel(re.sub(r"[^\w.-]+", "-", name), title, alt, file.getvalue())
+
+
+def padded(low: float, high: float) -> tuple[float, float]:
+    """A range with some room at both ends."""
+    room = max(0.06 * (high - low), 0.05)
+    return low - room, high + room
