@@ -42,6 +42,16 @@ def test_other_errors_are_left_alone(path):
     assert path.read_text() == "before"
 
 
+def test_a_folder_with_something_in_it_is_not_replaced(path):
+    with pytest.raises(ValueError, match="is there already"), atomic_folder(path.parent):
+        pass
+    assert path.read_text() == "before"
+    (path.parent / "empty").mkdir()
+    with atomic_folder(path.parent / "empty") as folder:
+        (folder / "export").write_text("after")
+    assert (path.parent / "empty" / "export").read_text() == "after"
+
+
 def test_what_killed_programs_left_is_removed(path, tmp_path):
     for writing in (atomic_write(path), atomic_folder(tmp_path / "export")):
         writing.__enter__()  # and nothing more, as when a program is killed

@@ -349,6 +349,12 @@ def test_mistakes_are_named(find, message):
         find()
 
 
+def test_a_backend_without_these_derivatives_is_named(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "numpy")
+    with pytest.raises(RuntimeError, match="TensorFlow or JAX. The backend is numpy"):
+        FIND["snip"](tanh_network(), 0.5)
+
+
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="this is JAX")
 def test_the_definitions_hold_on_jax():
     definitions = (

@@ -79,6 +79,25 @@ def test_a_run_under_an_earlier_name_is_counted_once(tmp_path):
     assert Results(tmp_path).publish() == table([result(0, 0.1)])
 
 
+def test_a_table_of_means_and_failures():
+    failed = result(2, 0.1) | {"failed": "diverged"}
+    seeds = [result(0, 0.1), result(1, 0.2) | {"test_accuracy": 0.75}, failed]
+    assert table([*seeds, result(0, 1.0, "dense") | {"sparsity": 0.0}]) == TABLE
+
+
+TABLE = """\
+| method | sparsity | test accuracy % | weights left | FLOPs left | images seen \
+| train FLOPs | seeds  |
+|--------|----------|-----------------|--------------|------------|-------------\
+|-------------|--------|
+| dense  | 0        | 50.00           | 100.0%       | 100.0%     | 2.00x       \
+| 1.00x       | 1      |
+| rst    | 0.9      | 62.50 ± 17.68   | 15.0%        | 15.0%      | 2.00x       \
+| 1.00x       | 2      |
+| rst    | 0.9      | diverged        | -            | -          | -           \
+| -           | seed 2 |"""
+
+
 def test_size_is_the_mean_of_the_seeds_like_the_accuracy():
     row = table([result(0, 0.1), result(1, 0.2)]).splitlines()[-1]
     cells = [cell.strip() for cell in row.split("|")]
