@@ -306,7 +306,7 @@ LIES = st.recursive(
 def model_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("lie") / "model"
     masks = {"a": np.ones((3, 3), bool), "b": drawn((20, 30), 0.9)}
-    values = [(f"of {name}", mask.astype("float32"), name) for name, mask in masks.items()]
+    values = [(f"of {name}", mask.astype(float), name) for name, mask in masks.items()]
     compact_file.write(path, masks, [*values, ("bias", np.ones(4), None)])
     return path, path.read_bytes()
 
