@@ -1,6 +1,7 @@
 """A run's row says what was done: its name, its numbers, the command that made it."""
 
 import json
+import re
 import shlex
 
 import pytest
@@ -37,6 +38,31 @@ def test_equal_sparsities_are_one_run():
     assert run.name == "rst-0.9-seed0"
     (run,) = planned("--method=rst", "--sparsity=0,-0.0")
     assert run.name == "rst-0-seed0"
+
+
+def test_a_plan_tells_what_is_shared_what_may_end_early_and_what_is_done(train, tmp_path):
+    command = (f"--output_dir={tmp_path}", *SHORT, "--seed=0")
+    assert train(*command, "--method=dense").code == 0
+    (path,) = tmp_path.glob("stages/train-the-dense-*/stage.json")
+    record = json.loads(path.read_text())
+    plan = train(*command, "--method=dense,lth,eb", "--dry_run").out
+    minutes, rate = re.search(r"\n(Time: .*) min at the (.*) images/s", plan).groups()
+    assert (minutes, rate) == ("Time: about 1", f"{64 / record['seconds']:,.0f}")
+    assert [" ".join(line.split()) for line in plan.splitlines()[:9]] == [
+        "3 runs:",
+        "dense-seed0 64 images 1.00 x dense",
+        "lth-0.9-seed0 128 images 2.00 x dense",
+        "eb-0.9-seed0 128 images 2.00 x dense",
+        "4 trainings, 1 of them done:",
+        "train the dense network, seed 0 2 steps 64 images shared by 2 runs done",
+        "finetune initial weights by magnitude ticket 0.9, seed 0 2 steps 64 images",
+        "train until ticket 0.9 has settled, seed 0 2 steps 64 images at most",
+        "finetune early-bird weights by magnitude ticket 0.9, seed 0 2 steps 64 images",
+    ]
+    assert "\nTotal: 256 images, 192 of them to be trained on.\n" in plan
+    path.write_text(json.dumps(record | {"failed": "diverged"}))
+    plan = train(*command, "--method=lth", "--dry_run").out
+    assert plan.count("  failed\n") == 2 and "\nNothing is left to train.\n" in plan
 
 
 def test_stages_that_are_titled_alike_are_all_counted(train, tmp_path):
