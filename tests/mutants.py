@@ -9,15 +9,15 @@ they kill the mutant, or it survives. Run by `make mutants`, or alone:
 Mutmut was tried: it leaves decorated functions as they are, all context managers and
 properties, changes every error message instead, and takes hours, without a sample.
 
-A process that has imported TensorFlow, but run nothing, is forked for each mutant. Every
-mutant lies in a copy of the project, so that programs that a test starts see it, too.
+A process that has imported TensorFlow, but run nothing, is forked for each mutant, which
+lies in a copy of the project, so that programs that a test starts see it, too.
 """
 
 import argparse
 import ast
 import contextlib
-import dataclasses
 import importlib
+import multiprocessing
 import os
 import random
 import shutil
@@ -25,8 +25,9 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 AT_LEAST = 0.85
@@ -41,7 +42,7 @@ MODULES = {
     "storage": ("dlth_tf/storage/*.py", "library", "files ticket_file"),
     "saliency": ("dlth_tf/saliency/*.py", "library", "saliency"),
     "cost": ("dlth_tf/cost.py", "library", "cost recurrent"),
-    "plan": ("dlth_tf/experiment/plan.py", "program", "rows plan shards usage"),
+    "plan": ("dlth_tf/experiment/plan.py", "program", "rows shards usage plan"),
     "results": ("dlth_tf/experiment/results.py", "program", "rows lock shards usage"),
     "table": ("dlth_tf/experiment/table.py", "program", "rows"),
     "callbacks": ("dlth_tf/callbacks/*.py", "library", _STEPS),
@@ -59,14 +60,13 @@ _OTHER = {
     **{ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult, ast.Pow: ast.Mult},
 }
 _CHANGED = ast.Compare | ast.BoolOp | ast.UnaryOp
-# Tests in other processes and networks that take long and tell the same again.
-_SLOW = "hundred_million or every_process or equally_often or steps_run"
+# Tests in other processes, and long ones, that tell what quicker ones do.
+_SLOW = "every_process equally_often hundred_million steps_run one_program_does help"
 # A check that no input fails is no part of what a function does.
 _GUARDS = {"strict"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Mutant:
+class Mutant(NamedTuple):
     """A file, what is changed in it where, and its text then."""
 
     path: str
@@ -154,96 +154,70 @@ def _is_none(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
 
 
-class Copies:
-    """Copies of the project in which tests run, one for each process at a time."""
-
-    def __init__(self, folder: str, count: int):
-        self._free = [Path(folder, str(number)) for number in range(count)]
-        self._busy: dict[int, tuple] = {}
-        for copy in self._free:
-            leave_out = shutil.ignore_patterns(".*", "__pycache__", "runs", "docs")
-            shutil.copytree(ROOT, copy, ignore=leave_out)
-
-    def judged(
-        self, mutants: Iterable[Mutant], tests: list[str], limit: float
-    ) -> Iterator[tuple[Mutant, str]]:
-        """Every mutant with what became of it, in the order in which they end."""
-        waiting = iter(mutants)
-        while True:
-            while self._free and (mutant := next(waiting, None)):
-                self._start(mutant, tests, time.monotonic() + limit)
-            if not self._busy:
-                return
-            yield from self._ended()
-            time.sleep(0.05)
-
-    def _start(self, mutant: Mutant, tests: list[str], deadline: float) -> None:
-        copy = self._free.pop()
-        (copy / mutant.path).write_text(mutant.text)
-        pid = os.fork()
-        if not pid:
-            _run(copy, tests)
-        self._busy[pid] = copy, mutant, deadline
-
-    def _ended(self) -> Iterator[tuple[Mutant, str]]:
-        for pid, (copy, mutant, deadline) in list(self._busy.items()):
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if not ended and time.monotonic() < deadline:
-                continue
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
-            if not ended:
-                os.waitpid(pid, 0)
-            del self._busy[pid]
-            shutil.copy(ROOT / mutant.path, copy / mutant.path)
-            self._free.append(copy)
-            yield mutant, "timeout" if not ended else "killed" if status else "SURVIVED"
+def in_a_copy(folder: str) -> None:
+    """Makes this process work in a copy of the project."""
+    copy = tempfile.mkdtemp(dir=folder)
+    leave_out = shutil.ignore_patterns(".*", "__pycache__", "runs", "docs")
+    shutil.copytree(ROOT, copy, ignore=leave_out, dirs_exist_ok=True)
+    os.chdir(copy)
+    sys.path[:] = [copy, *(p for p in sys.path if p and Path(p) != ROOT)]
 
 
-def _run(copy: Path, tests: list[str]) -> None:
+def fate(task: tuple[Mutant, list[str], float]) -> tuple[Mutant, str]:
+    """What becomes of a mutant when tests are run for some seconds at most."""
+    mutant, tests, seconds = task
+    Path(mutant.path).write_text(mutant.text)
+    deadline = time.monotonic() + seconds
+    pid, ended = os.fork(), (0, 0)
+    if not pid:
+        _run(tests)
+    while not ended[0] and time.monotonic() < deadline:
+        time.sleep(0.05)
+        ended = os.waitpid(pid, os.WNOHANG)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+    if not ended[0]:
+        os.waitpid(pid, 0)
+    shutil.copy(ROOT / mutant.path, mutant.path)
+    return mutant, "timeout" if not ended[0] else "killed" if ended[1] else "SURVIVED"
+
+
+def _run(tests: list[str]) -> None:
     """Runs tests in this process, which ends with them."""
     code = 1
     try:
         os.setsid()
-        os.chdir(copy)
-        for stream in (1, 2):
-            os.dup2(
-                os.open(copy / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream
-            )
-        sys.path[:] = [str(copy), *(p for p in sys.path if p and Path(p) != ROOT)]
+        output = os.open("output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
         for name in [n for n in sys.modules if n.split(".")[0] == "tests"]:
             del sys.modules[name]
-        import pytest
-
-        options = ["-x", "-p", "no:cacheprovider", "-k", f"not ({_SLOW})"]
-        code = pytest.main([*options, *tests])
+        left_out = f"not ({' or '.join(_SLOW.split())})"
+        pytest = importlib.import_module("pytest")
+        code = pytest.main(["-x", "-p", "no:cacheprovider", "-k", left_out, *tests])
     finally:
         os._exit(code)
 
 
-def _tests(folder: str, names: str) -> list[str]:
-    return [f"tests/{folder}/test_{name}.py" for name in names.split()]
-
-
-def tried(copies: Copies, name: str, sample: int, at: str) -> list[str]:
+def tried(pool, name: str, sample: int, at: str) -> list[str]:
     """What became of a module's mutants; each is told of on the way."""
-    pattern, folder, tests = MODULES[name]
+    pattern, folder, names = MODULES[name]
+    tests = [f"tests/{folder}/test_{name}.py" for name in names.split()]
     paths = sorted(os.fspath(p.relative_to(ROOT)) for p in ROOT.glob(pattern))
     mutants = [mutant for path in paths for mutant in mutants_of(path)]
     chosen = [m for m in mutants if str(m).startswith(f"{at} ")] if at else mutants
-    if not at and sample < len(mutants):
-        chosen = random.Random(name).sample(mutants, sample)
-    whole = Mutant(paths[0], 0, "unchanged", (ROOT / paths[0]).read_text())
+    chosen = random.Random(name).sample(chosen, min(sample, len(chosen)))
     began = time.monotonic()
-    ((_, unchanged),) = copies.judged([whole], _tests(folder, tests), 1800)
-    if unchanged != "SURVIVED":
+    unchanged = Mutant(paths[0], 0, "unchanged", (ROOT / paths[0]).read_text())
+    if pool.apply(fate, ((unchanged, tests, 3600),))[1] != "SURVIVED":
         sys.exit(f"The tests of {name} fail without a change")
     seconds = time.monotonic() - began
     print(f"{name}: {len(chosen)} of {len(mutants)} mutants, tests of {seconds:.0f} s")
+    tasks = [(mutant, tests, 10 + 3 * seconds) for mutant in chosen]
     fates = []
-    for mutant, fate in copies.judged(chosen, _tests(folder, tests), 10 + 3 * seconds):
-        print(f"  {fate:8}  {mutant}", flush=True)
-        fates.append(fate)
+    for mutant, end in pool.imap_unordered(fate, tasks):
+        print(f"  {end:8}  {mutant}", flush=True)
+        fates.append(end)
     return fates
 
 
@@ -252,20 +226,19 @@ def main() -> None:
     parser.add_argument("--module", choices=MODULES, action="append")
     parser.add_argument("--sample", type=int, default=1 << 30, help="of each module")
     parser.add_argument("--at", default="", help="only the mutants of this FILE:LINE")
-    parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args()
     os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONDONTWRITEBYTECODE": "1"}
     sys.dont_write_bytecode = True
     for name in ("tensorflow", "keras", "pytest", "hypothesis.strategies"):
         importlib.import_module(name)
-
-    with tempfile.TemporaryDirectory() as folder:
-        copies = Copies(folder, given.processes)
-        fates = {
-            name: tried(copies, name, given.sample, given.at)
-            for name in given.module or MODULES
-        }
-    total = [fate for of_module in fates.values() for fate in of_module]
+    forking = multiprocessing.get_context("fork")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        forking.Pool(2, in_a_copy, (folder,)) as pool,
+    ):
+        modules = given.module or MODULES
+        fates = {name: tried(pool, name, given.sample, given.at) for name in modules}
+    total = [end for of_module in fates.values() for end in of_module]
     for name, found in {**fates, "all": total}.items():
         survived = found.count("SURVIVED")
         score = 1 - survived / max(1, len(found))
