@@ -45,7 +45,7 @@ MODULES = {
     "plan": ("dlth_tf/experiment/plan.py", "program", "rows shards usage plan"),
     "results": ("dlth_tf/experiment/results.py", "program", "rows lock shards usage"),
     "table": ("dlth_tf/experiment/table.py", "program", "rows"),
-    "callbacks": ("dlth_tf/callbacks/*.py", "library", _STEPS),
+    "callbacks": ("dlth_tf/callbacks/*.py dlth_tf/step/*.py", "library", _STEPS),
 }
 """The files of each module, and the folder and names of its tests, quick ones first."""
 
@@ -201,9 +201,10 @@ def _run(tests: list[str]) -> None:
 
 def tried(pool, name: str, sample: int, at: str) -> list[str]:
     """What became of a module's mutants; each is told of on the way."""
-    pattern, folder, names = MODULES[name]
+    patterns, folder, names = MODULES[name]
     tests = [f"tests/{folder}/test_{name}.py" for name in names.split()]
-    paths = sorted(os.fspath(p.relative_to(ROOT)) for p in ROOT.glob(pattern))
+    found = [path for pattern in patterns.split() for path in ROOT.glob(pattern)]
+    paths = sorted(os.fspath(path.relative_to(ROOT)) for path in found)
     mutants = [mutant for path in paths for mutant in mutants_of(path)]
     chosen = [m for m in mutants if str(m).startswith(f"{at} ")] if at else mutants
     chosen = random.Random(name).sample(chosen, min(sample, len(chosen)))

@@ -14,14 +14,20 @@ from tests.program.conftest import QUICK, results_in
 SHORT = ("--model=mlp", "--epochs=1", "--train_examples=64")
 
 
-def planned(*arguments: str):
-    """The runs that flags stand for."""
+def settings(*arguments: str):
+    """What flags stand for."""
     from dlth_tf import train as program
-    from dlth_tf.experiment.plan import runs_of
 
     with flagsaver.flagsaver():
         program.flags.FLAGS(["train", *QUICK, *arguments])
-        return runs_of(program.program_flags.settings())
+        return program.program_flags.settings()
+
+
+def planned(*arguments: str):
+    """The runs that flags stand for."""
+    from dlth_tf.experiment.plan import runs_of
+
+    return runs_of(settings(*arguments))
 
 
 def test_names_of_runs_tell_their_sparsities_apart():
@@ -122,6 +128,49 @@ TABLE = """\
 | 1.00x       | 2      |
 | rst    | 0.9      | diverged        | -            | -          | -           \
 | -           | seed 2 |"""
+
+
+def test_a_failed_run_is_done_until_its_stage_is_removed(tmp_path):
+    results = Results(tmp_path / "moved")
+    (run,) = planned("--method=dense")
+    assert not results.is_done(run) and results.failure(run) is None
+    results.folder(run).mkdir(parents=True)
+    row = result(0, 1.0, "dense") | {"key": run.stage.key}
+    path = results.folder(run) / "result.json"
+    path.write_text(json.dumps(row))
+    assert results.is_done(run) and results.failure(run) is None
+    assert not results.is_done(planned("--method=dense", "--epochs=3")[0])
+    failed = row | {"failed": "diverged", "stages": ["/elsewhere/stages/last"]}
+    path.write_text(json.dumps(failed))
+    assert not results.is_done(run)
+    stage = tmp_path / "moved" / "stages" / "last"
+    stage.mkdir(parents=True)
+    assert results.is_done(run)
+    assert results.failure(run) == f"diverged (to try again, remove '{stage}')"
+
+
+def test_a_folder_is_of_one_experiment_and_knows_what_was_asked_for(tmp_path):
+    results, first = Results(tmp_path), settings("--method=dense", "--seed=0")
+    more = settings("--method=rst,dense", "--seed=0,1")
+    (tmp_path / ".lock").touch()
+    for asked in (first, more, first):
+        results.check(asked)
+        results.claim(asked)
+    rows = json.loads((tmp_path / "experiment.json").read_text())["asked"]
+    assert rows == [
+        {"method": ["dense"], "sparsity": [0.9], "seed": [0]},
+        {"method": ["rst", "dense"], "sparsity": [0.9], "seed": [0, 1]},
+    ]
+    for act in (results.check, results.claim):
+        with pytest.raises(ValueError, match=r"--epochs is 2 there and 3 here\. Choose"):
+            act(settings("--method=dense", "--epochs=3"))
+    (tmp_path / "experiment.json").unlink()
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(ValueError, match="is not empty and holds no experiment"):
+        results.claim(first)
+    (tmp_path / "experiment.json").write_text("{")
+    with pytest.raises(OSError, match=r"experiment\.json' is damaged \(.*Remove it"):
+        results.check(first)
 
 
 def test_size_is_the_mean_of_the_seeds_like_the_accuracy():
