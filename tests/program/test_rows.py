@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from importlib import metadata
 
 import pytest
 from absl.testing import flagsaver
@@ -79,6 +80,8 @@ def test_stages_that_are_titled_alike_are_all_counted(train, tmp_path):
     assert result["train_images"] == 3 * 64
     assert result["train_cost"] == 3.0
     assert len(result["history"]) == 3
+    for package in ("keras", "tensorflow", "numpy"):
+        assert result["versions"][package] == metadata.version(package)
 
 
 @pytest.mark.parametrize("method", ["lth_iter", "rst_iter"])
@@ -109,6 +112,8 @@ def test_a_run_under_an_earlier_name_is_counted_once(tmp_path):
         folder.mkdir(parents=True)
         (folder / "result.json").write_text(json.dumps(result(0, 0.1)))
     assert Results(tmp_path).publish() == table([result(0, 0.1)])
+    assert results_in(tmp_path) == [result(0, 0.1)]
+    assert (tmp_path / "table.md").read_text() == table([result(0, 0.1)]) + "\n"
 
 
 def test_a_table_of_means_and_failures():
