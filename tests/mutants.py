@@ -199,14 +199,14 @@ def _run(tests: list[str]) -> None:
         os._exit(code)
 
 
-def tried(pool, name: str, sample: int, at: str) -> list[str]:
+def tried(pool, name: str, sample: int, at: list[str] | None) -> list[str]:
     """What became of a module's mutants; each is told of on the way."""
     patterns, folder, names = MODULES[name]
     tests = [f"tests/{folder}/test_{name}.py" for name in names.split()]
     found = [path for pattern in patterns.split() for path in ROOT.glob(pattern)]
     paths = sorted(os.fspath(path.relative_to(ROOT)) for path in found)
     mutants = [mutant for path in paths for mutant in mutants_of(path)]
-    chosen = [m for m in mutants if str(m).startswith(f"{at} ")] if at else mutants
+    chosen = [m for m in mutants if not at or f"{m.path}:{m.line}" in at]
     chosen = random.Random(name).sample(chosen, min(sample, len(chosen)))
     began = time.monotonic()
     unchanged = Mutant(paths[0], 0, "unchanged", (ROOT / paths[0]).read_text())
@@ -226,7 +226,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--module", choices=MODULES, action="append")
     parser.add_argument("--sample", type=int, default=1 << 30, help="of each module")
-    parser.add_argument("--at", default="", help="only the mutants of this FILE:LINE")
+    parser.add_argument("--at", action="append", help="only the mutants of FILE:LINE")
     given = parser.parse_args()
     os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONDONTWRITEBYTECODE": "1"}
     sys.dont_write_bytecode = True
