@@ -36,6 +36,18 @@ def test_a_disk_that_fails_leaves_the_file_and_is_named(path, monkeypatch, numbe
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_folder_whose_files_a_disk_refuses_is_not_there(path, monkeypatch):
+    def fail(descriptor):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    folder = path.parent / "export"
+    with pytest.raises(WriteFailed, match="export"), atomic_folder(folder) as temporary:
+        (temporary / "variables").mkdir()
+        (temporary / "variables" / "index").touch()
+    assert list(path.parent.iterdir()) == [path]
+
+
 def test_other_errors_are_left_alone(path):
     with pytest.raises(PermissionError), atomic_write(path):
         raise PermissionError(errno.EACCES, "not yours")

@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as npst
 
 import dlth_tf as dlth
 from dlth_tf.storage import compact_file
+from dlth_tf.storage.mask_codes import MaskCode
 from tests.library.models import functional, weights
 
 HEAD = 12  # magic and the header's length
@@ -222,6 +223,27 @@ def test_the_places_of_the_rarer_value_are_stored(path):
     dlth.Ticket({s: drawn((20, 30), s) for s in (0.6, 0.5, 0.4)}).save(path)
     removed = [entry[4:6] for entry in header_of(path.read_bytes())["masks"]]
     assert removed == [[False, 240], [False, 300], [True, 240]]
+
+
+LAYOUTS = {  # count, low bits, unary bits and bytes, of a mask of 10 weights
+    "rice": [(1, 1, 6, 2), (10, 0, 10, 2), (2, 3, 3, 2), (0, 0, 0, 0)],
+    "deflate": [(0, 0, 0, 2), (0, 0, 0, 1)],
+}
+NO_LAYOUTS = {
+    "rice": [(1, 1, 7, 2), (11, 0, 11, 2), (2, 4, 2, 2), (1, 1, 6, 3), (0, 1, 0, 0)],
+    "deflate": [(0, 0, 0, 3)],
+    "huffman": [(1, 1, 6, 2)],
+}
+
+
+def test_a_layout_that_no_mask_has_is_refused():
+    for code, layouts in LAYOUTS.items():
+        for layout in layouts:
+            MaskCode(code, False, *layout).check(10)
+    for code, layouts in NO_LAYOUTS.items():
+        for layout in layouts:
+            with pytest.raises(ValueError, match=r"no mask of 10|unknown mask code"):
+                MaskCode(code, False, *layout).check(10)
 
 
 @pytest.mark.parametrize("shape", [[-3, -3], [9.0], [9, 10**20, 0], [1] * 32 + [9], {}])
