@@ -48,6 +48,20 @@ def test_a_folder_whose_files_a_disk_refuses_is_not_there(path, monkeypatch):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_others_may_read_what_the_umask_lets_them(tmp_path):
+    before = os.umask(0o026)
+    try:
+        with atomic_folder(tmp_path / "new" / "folder") as folder:
+            (folder / "index").touch()
+        with atomic_write(tmp_path / "below" / "file") as file:
+            file.write(b"after")
+        assert os.umask(0o026) == 0o026
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new" / "folder").stat().st_mode & 0o777 == 0o751
+    assert (tmp_path / "below" / "file").stat().st_mode & 0o777 == 0o640
+
+
 def test_other_errors_are_left_alone(path):
     with pytest.raises(PermissionError), atomic_write(path):
         raise PermissionError(errno.EACCES, "not yours")

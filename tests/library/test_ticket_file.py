@@ -389,6 +389,13 @@ def test_deeply_nested_headers(path, content):
     one_clear_error(path, content[:8] + struct.pack("<I", len(text)) + text)
 
 
+def test_a_ticket_may_have_as_many_weights_as_is_said(path, content):
+    weights = 9 + 600 + 9 * 64
+    assert len(dlth.Ticket.load(path, weights).masks) == 3
+    with pytest.raises(ValueError, match=r"1,185 weights, more than .* \(1,184\)"):
+        dlth.Ticket.load(path, weights - 1)
+
+
 def test_an_earlier_format_cannot_claim_much_memory(path):
     shapes = json.dumps({"dense": [2**20, 2**20]})
     np.savez(path, shapes=shapes, **{"mask/dense": np.zeros(1, np.uint8)})

@@ -155,9 +155,11 @@ def test_a_failed_run_is_done_until_its_stage_is_removed(tmp_path):
 
 
 def test_a_folder_is_of_one_experiment_and_knows_what_was_asked_for(tmp_path):
+    tmp_path = tmp_path / "not" / "there"
     results, first = Results(tmp_path), settings("--method=dense", "--seed=0")
     more = settings("--method=rst,dense", "--seed=0,1")
-    (tmp_path / ".lock").touch()
+    with results.in_use(None, pytest.fail):
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
     for asked in (first, more, first):
         results.check(asked)
         results.claim(asked)
