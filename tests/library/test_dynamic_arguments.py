@@ -1,4 +1,4 @@
-"""SET, RigL and early-bird: which tickets and arguments they take, and what they say to others."""
+"""SET, RigL, early-bird: tickets and arguments they take, what they say to others."""
 
 import keras
 import numpy as np
