@@ -35,7 +35,7 @@ AT_LEAST = 0.85
 _TICKETS = "masks sparsity units ticket filter_tickets ticket_file"
 _STEPS = (
     "dynamic_arguments dynamic_algorithms dynamic_fits pruning_state transformation "
-    "steps dynamic_steps going_on fixed_ticket"
+    "leaves_no_trace steps dynamic_steps going_on fixed_ticket"
 )
 MODULES = {
     "tickets": ("dlth_tf/tickets/*.py", "library", _TICKETS),
