@@ -18,6 +18,7 @@ from dlth_tf.saliency.objective import TrainingLoss
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(24, 6)).astype("float32")
 Y = RNG.integers(0, 4, size=24)
+OF_FLOAT64 = keras.backend.result_type("float64")
 CROSS_ENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
@@ -229,10 +230,9 @@ def test_synflow_goes_through_networks_in_which_float32_overflows():
     body = [part for dense in deep for part in (dense, layers.BatchNormalization())]
     model = keras.Sequential([keras.Input((8,)), *body])
     # What flows through is 8 ** 61; float32 ends at about 8 ** 42.
-    usual = keras.backend.result_type("float64")
     ticket = dlth.synflow_ticket(model, dlth.Global(0.5), rounds=2)
     assert ticket.sparsity == 0.5
-    assert keras.backend.result_type("float64") == usual
+    assert keras.backend.result_type("float64") == OF_FLOAT64
 
 
 @pytest.mark.parametrize("criterion", FIND)
