@@ -2,9 +2,12 @@
 # make test         lint and tests, those of the library on JAX, too, and on torch
 # make with-torch   installs torch for these; it may bring gigabytes of CUDA
 # make test-long    the tests that take minutes each
+# make mutants      whether tests notice changes of the code: half an hour for a sample;
+#                   `make mutants SAMPLE=9999` tries all, which takes hours
 PYTHON ?= python3
 VENV ?= .venv
 ON_EVERY_BACKEND = $(VENV)/bin/python -m pytest tests/library -n 2 -m every_backend
+SAMPLE ?= 40
 
 quickstart: $(VENV)/installed
 	$(VENV)/bin/python -m dlth_tf.train --flagfile=configs/quickstart.flags
@@ -25,6 +28,9 @@ with-torch: $(VENV)/installed-for-tests
 test-long: $(VENV)/installed-for-tests
 	$(VENV)/bin/python -m pytest -m long
 
+mutants: $(VENV)/installed-for-tests
+	$(VENV)/bin/python -m tests.mutants --sample=$(SAMPLE)
+
 $(VENV)/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	@echo "Setting up $(VENV), once: about a minute and 3 GB"
@@ -36,4 +42,4 @@ $(VENV)/installed-for-tests: $(VENV)/installed tests/requirements.txt
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	@touch $@
 
-.PHONY: quickstart test with-torch test-long
+.PHONY: quickstart test with-torch test-long mutants

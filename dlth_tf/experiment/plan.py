@@ -112,8 +112,8 @@ class Run:
 class Shard:
     """Every `count`-th of the runs, from number `index` on."""
 
-    index: int = 0
-    count: int = 1
+    index: int
+    count: int
 
     def of(self, runs: Sequence[Run]) -> Sequence[Run]:
         """Its part of the runs."""

@@ -34,6 +34,10 @@ INPUTS = {1: (8,), 2: (9, 4), 3: (9, 9, 4), 4: (5, 9, 9, 4)}
         (layers.Conv2D(6, 3, use_bias=False), 3, 9 * 4 * 6, 49 * 9 * 4 * 6),
         (layers.Conv2D(6, 3, 2, "same"), 3, 9 * 4 * 6 + 6, 25 * 9 * 4 * 6),
         (layers.Conv2D(6, 3, groups=2), 3, 9 * 2 * 6 + 6, 49 * 9 * 2 * 6),
+        (
+            layers.Conv2D(6, 3, data_format="channels_first"),
+            *(3, 9 * 9 * 6 + 6, 7 * 2 * 9 * 9 * 6),
+        ),
         (layers.DepthwiseConv2D(3, depth_multiplier=2), 3, 9 * 8 + 8, 49 * 9 * 8),
         (layers.SeparableConv2D(6, 3), 3, 36 + 24 + 6, 49 * (36 + 24)),
         (layers.Conv2DTranspose(6, 3, strides=2), 3, 9 * 24 + 6, 81 * 9 * 24),
@@ -53,6 +57,7 @@ INPUTS = {1: (8,), 2: (9, 4), 3: (9, 9, 4), 4: (5, 9, 9, 4)}
             *(3, 12 * (12 + 9 + 1), 9 * 9 * 12 * (12 + 9)),
         ),
         (layers.Embedding(7, 5), 1, 35, 0),
+        (layers.ReversibleEmbedding(7, 5), 1, 35, 0),
         (layers.BatchNormalization(), 3, 16, 0),
         (layers.GlobalAveragePooling2D(), 3, 0, 0),
     ],

@@ -1,4 +1,4 @@
-"""SET and RigL: which tickets and arguments they take, and what they say to others."""
+"""SET, RigL, early-bird: tickets and arguments they take, what they say to others."""
 
 import keras
 import numpy as np
@@ -46,6 +46,20 @@ def test_bad_values(arguments, message):
 def test_bad_seed():
     with pytest.raises(ValueError, match=r"`seed` must be in .* Received: -1"):
         dlth.SparseEvolutionaryTraining(ticket_for(compiled()), every=3, seed=-1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"threshold": 0.0}, r"`threshold` must be in \(0, 1\]. Received: 0.0"),
+        ({"threshold": 1.1}, r"`threshold` must be in \(0, 1\]. Received: 1.1"),
+        ({"window": 1}, "`window` must be at least 2. Received: 1"),
+    ],
+)
+def test_bad_values_of_early_bird(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        dlth.EarlyBird(0.5, **arguments)
+    assert dlth.EarlyBird(0.5, threshold=1.0, window=2).window == 2
 
 
 def test_a_ticket_of_another_network():

@@ -34,6 +34,23 @@ def test_random_masks_remove_the_exact_count(shape, sparsity, key):
 
 
 @given(
+    sizes=st.lists(st.integers(1, 8), min_size=1, max_size=5),
+    sparsities=st.tuples(SPARSITIES, SPARSITIES).map(sorted),
+    key=st.integers(0, 1000),
+)
+def test_several_kernels_lose_the_exact_count_again_within_a_mask(sizes, sparsities, key):
+    shapes, earlier = [(size,) for size in sizes], None
+    for sparsity in sparsities:
+        masks = random_masks(shapes, sparsity, seed(key), earlier)
+        removed = sum(np.count_nonzero(~mask) for mask in masks)
+        assert removed == removed_count(sum(sizes), sparsity, len(sizes))
+        assert all(mask.any() for mask in masks)
+        for mask, before in zip(masks, earlier or masks, strict=True):
+            assert not (mask & ~before).any()
+        earlier = masks
+
+
+@given(
     scores=st.lists(st.floats(-4, 4, width=16), min_size=1, max_size=60),
     sparsity=SPARSITIES,
 )

@@ -11,6 +11,7 @@ from dlth_tf.saliency.objective import TrainingLoss
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(24, 6)).astype("float32")
 Y = RNG.integers(0, 4, size=24)
+OF_FLOAT64 = keras.backend.result_type("float64")
 CROSS_ENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
@@ -244,6 +245,7 @@ def test_synflow_goes_through_networks_in_which_float32_overflows():
     # What flows through is 8 ** 61; float32 ends at about 8 ** 42.
     ticket = dlth.synflow_ticket(model, dlth.Global(0.5), rounds=2)
     assert ticket.sparsity == 0.5
+    assert keras.backend.result_type("float64") == OF_FLOAT64
 
 
 @pytest.mark.every_backend
@@ -362,3 +364,9 @@ def ending_in_softmax() -> keras.Model:
 def test_mistakes_are_named(find, message):
     with pytest.raises(ValueError, match=message):
         find()
+
+
+def test_a_backend_without_these_derivatives_is_named(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "numpy")
+    with pytest.raises(RuntimeError, match=r"The backend is numpy"):
+        FIND["snip"](tanh_network(), 0.5)

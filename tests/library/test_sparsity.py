@@ -213,9 +213,10 @@ def stages(*names: str) -> dict:
 
 
 def test_ratios_by_stage():
-    shapes = stages("stem_conv", "stage1_b0/conv", "stage1_b1", "stage2_b0", "classifier")
+    within = ("stage1/conv", "widening", "stage2_b0", "stage2_b1")
+    shapes = stages("stem_conv", *within, "classifier")
     found = sparsity_per_kernel(shapes, dlth.PerStage([0, 0.5, 0.9, 0.1]))
-    assert list(found.values()) == [0, 0.5, 0.5, 0.9, 0.1]
+    assert list(found.values()) == [0, 0.5, 0.5, 0.9, 0.9, 0.1]
 
 
 def test_distributions_are_values():

@@ -123,6 +123,15 @@ def test_an_earlier_ticket_that_empties_a_kernel_is_named():
         dlth.random_ticket(model, dlth.Global(0.9), seed=1, within=earlier)
 
 
+@pytest.mark.parametrize("unit", ["weight", "filter"])
+def test_within_a_ticket_that_removes_nothing_the_draw_is_the_same(unit):
+    whole = dlth.random_ticket(functional(), 0.0, seed=0, unit=unit)
+    within = dlth.random_ticket(functional(), 0.5, seed=0, within=whole, unit=unit)
+    ticket = dlth.random_ticket(functional(), 0.5, seed=0, unit=unit)
+    for name, mask in ticket.masks.items():
+        np.testing.assert_array_equal(within.masks[name], mask)
+
+
 @pytest.mark.every_backend
 def test_apply_sets_removed_weights_to_zero_and_no_other():
     model = sequential()

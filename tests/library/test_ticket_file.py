@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as npst
 
 import dlth_tf as dlth
 from dlth_tf.storage import compact_file
+from dlth_tf.storage.mask_codes import MaskCode
 from tests.library.models import functional, weights
 
 HEAD = 12  # magic and the header's length
@@ -214,6 +215,65 @@ def test_equal_tickets_are_equal_files(path, content):
     assert path.read_bytes() == content
 
 
+def test_the_header_tells_how_each_mask_is_laid_out(path, content):
+    stem, body, filters = (entry[1:5] for entry in header_of(content)["masks"])
+    assert stem == [[3, 3], 9, "rice", True]
+    assert body == [[20, 30], 60, "rice", False]
+    assert filters == [[9, 64], 288, "deflate", False]
+
+
+def test_the_places_of_the_rarer_value_are_stored(path):
+    dlth.Ticket({s: drawn((20, 30), s) for s in (0.6, 0.5, 0.4)}).save(path)
+    removed = [entry[4:6] for entry in header_of(path.read_bytes())["masks"]]
+    assert removed == [[False, 240], [False, 300], [True, 240]]
+
+
+LAYOUTS = {  # count, low bits, unary bits and bytes, of a mask of 10 weights
+    "rice": [(1, 1, 6, 2), (10, 0, 10, 2), (2, 3, 3, 2), (0, 0, 0, 0)],
+    "deflate": [(0, 0, 0, 2), (0, 0, 0, 1)],
+}
+NO_LAYOUTS = {
+    "rice": [(1, 1, 7, 2), (11, 0, 11, 2), (2, 4, 2, 2), (1, 1, 6, 3), (0, 1, 0, 0)],
+    "deflate": [(0, 0, 0, 3)],
+    "huffman": [(1, 1, 6, 2)],
+}
+
+
+def test_a_layout_that_no_mask_has_is_refused():
+    for code, layouts in LAYOUTS.items():
+        for layout in layouts:
+            MaskCode(code, False, *layout).check(10)
+    for code, layouts in NO_LAYOUTS.items():
+        for layout in layouts:
+            with pytest.raises(ValueError, match=r"no mask of 10|unknown mask code"):
+                MaskCode(code, False, *layout).check(10)
+
+
+@pytest.mark.parametrize("shape", [[-3, -3], [9.0], [9, 10**20, 0], [1] * 32 + [9], {}])
+def test_a_shape_that_is_none_is_refused(path, content, shape):
+    header = header_of(content)
+    header["masks"][0][1] = shape
+    one_clear_error(path, with_header(content, header))
+
+
+def test_a_shape_may_have_32_axes(path):
+    dlth.Ticket({"kernel": np.ones((1,) * 32, bool)}).save(path)
+    assert dlth.Ticket.load(path).masks["kernel"].ndim == 32
+
+
+def test_values_of_every_type_come_back(path):
+    numbers = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+    types = ["bool", *numbers, "float16", "float32", "float64"]
+    given = {name: np.array([[0, 1, 1]], name) for name in types}
+    compact_file.write(path, {}, [(name, value, None) for name, value in given.items()])
+    with compact_file.reading(path) as file:
+        assert file.masks() == []
+        found = file.values([])
+    for name, value in found.items():
+        assert value.dtype == name
+        np.testing.assert_array_equal(value, given[name])
+
+
 def one_clear_error(path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(ValueError, match="is not a readable ticket") as caught:
@@ -267,18 +327,25 @@ LIES = st.recursive(
 )
 
 
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("lie") / "model"
+    masks = {"a": np.ones((3, 3), bool), "b": drawn((20, 30), 0.9)}
+    values = [(f"of {name}", mask.astype(float), name) for name, mask in masks.items()]
+    compact_file.write(path, masks, [*values, ("bias", np.ones(4), None)])
+    return path, path.read_bytes()
+
+
 @given(LIES, st.data())
-def test_a_header_that_lies_is_refused(tmp_path_factory, lie, data):
+def test_a_header_that_lies_is_refused(model_file, lie, data):
     """One value of the header is replaced, the checksum made right again."""
-    path = tmp_path_factory.mktemp("lie") / "ticket"
-    dlth.Ticket({"a": np.ones((3, 3), bool), "b": drawn((20, 30), 0.9)}).save(path)
-    content = path.read_bytes()
+    path, content = model_file
     header = header_of(content)
-    mask = header["masks"][data.draw(st.integers(0, 1))]
-    place = data.draw(st.integers(1, len(mask) - 1))
-    if mask[place] == lie and type(mask[place]) is type(lie):
+    entry = data.draw(st.sampled_from(header["masks"] + header["variables"]))
+    place = data.draw(st.integers(1, len(entry) - 1))
+    if entry[place] == lie and type(entry[place]) is type(lie):
         return
-    mask[place] = lie
+    entry[place] = lie
     one_clear_error(path, with_header(content, header))
 
 
@@ -312,9 +379,24 @@ def test_a_header_that_inflates_without_end(path, content):
     assert peak_megabytes(lambda: one_clear_error(path, body)) < 20
 
 
+def test_a_header_may_have_4_mib(path, content):
+    for length, words in ((1 << 21, "makes no sense"), ((1 << 22) + 1, "longer than 4")):
+        text = zlib.compress(b" " * length)
+        path.write_bytes(content[:8] + struct.pack("<I", len(text)) + text)
+        with pytest.raises(ValueError, match=words):
+            dlth.Ticket.load(path)
+
+
 def test_deeply_nested_headers(path, content):
     text = zlib.compress(b"[" * 100_000 + b"]" * 100_000, 9)
     one_clear_error(path, content[:8] + struct.pack("<I", len(text)) + text)
+
+
+def test_a_ticket_may_have_as_many_weights_as_is_said(path, content):
+    weights = 9 + 600 + 9 * 64
+    assert len(dlth.Ticket.load(path, weights).masks) == 3
+    with pytest.raises(ValueError, match=r"1,185 weights, more than .* \(1,184\)"):
+        dlth.Ticket.load(path, weights - 1)
 
 
 def test_an_earlier_format_cannot_claim_much_memory(path):

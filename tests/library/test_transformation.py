@@ -119,6 +119,16 @@ def test_lambda_grows_once_per_step(options):
     np.testing.assert_allclose(lambdas, expected, atol=1e-6)
 
 
+def test_lambda_may_grow_by_a_power_and_have_no_bound_to_reach():
+    powers = [dlth.PenaltyGrowth(0.5, 1, 1.0, power=power) for power in (1, 2, 3)]
+    assert [growth.values.tolist() for growth in powers] == [
+        [0.5, 1.0, 1.5],
+        [0.25, 1.0, 2.25],
+        [0.125, 1.0, 3.375],
+    ]
+    assert dlth.PenaltyGrowth(0.5, 1, bound=0.0).values.tolist() == [0.5]
+
+
 def test_lambda_stays_just_above_its_bound():
     model = pullable()
     lambdas = lambdas_through_fit(model, rst(model, bound=0.35))

@@ -1,7 +1,9 @@
 """A run's row says what was done: its name, its numbers, the command that made it."""
 
 import json
+import re
 import shlex
+from importlib import metadata
 
 import pytest
 from absl.testing import flagsaver
@@ -13,14 +15,20 @@ from tests.program.conftest import QUICK, results_in
 SHORT = ("--model=mlp", "--epochs=1", "--train_examples=64")
 
 
-def planned(*arguments: str):
-    """The runs that flags stand for."""
+def settings(*arguments: str):
+    """What flags stand for."""
     from dlth_tf import train as program
-    from dlth_tf.experiment.plan import runs_of
 
     with flagsaver.flagsaver():
         program.flags.FLAGS(["train", *QUICK, *arguments])
-        return runs_of(program.program_flags.settings())
+        return program.program_flags.settings()
+
+
+def planned(*arguments: str):
+    """The runs that flags stand for."""
+    from dlth_tf.experiment.plan import runs_of
+
+    return runs_of(settings(*arguments))
 
 
 def test_names_of_runs_tell_their_sparsities_apart():
@@ -39,6 +47,31 @@ def test_equal_sparsities_are_one_run():
     assert run.name == "rst-0-seed0"
 
 
+def test_a_plan_tells_what_is_shared_what_may_end_early_and_what_is_done(train, tmp_path):
+    command = (f"--output_dir={tmp_path}", *SHORT, "--seed=0")
+    assert train(*command, "--method=dense").code == 0
+    (path,) = tmp_path.glob("stages/train-the-dense-*/stage.json")
+    record = json.loads(path.read_text())
+    plan = train(*command, "--method=dense,lth,eb", "--dry_run").out
+    minutes, rate = re.search(r"\n(Time: .*) min at the (.*) images/s", plan).groups()
+    assert (minutes, rate) == ("Time: about 1", f"{64 / record['seconds']:,.0f}")
+    assert [" ".join(line.split()) for line in plan.splitlines()[:9]] == [
+        "3 runs:",
+        "dense-seed0 64 images 1.00 x dense",
+        "lth-0.9-seed0 128 images 2.00 x dense",
+        "eb-0.9-seed0 128 images 2.00 x dense",
+        "4 trainings, 1 of them done:",
+        "train the dense network, seed 0 2 steps 64 images shared by 2 runs done",
+        "finetune initial weights by magnitude ticket 0.9, seed 0 2 steps 64 images",
+        "train until ticket 0.9 has settled, seed 0 2 steps 64 images at most",
+        "finetune early-bird weights by magnitude ticket 0.9, seed 0 2 steps 64 images",
+    ]
+    assert "\nTotal: 256 images, 192 of them to be trained on.\n" in plan
+    path.write_text(json.dumps(record | {"failed": "diverged"}))
+    plan = train(*command, "--method=lth", "--dry_run").out
+    assert plan.count("  failed\n") == 2 and "\nNothing is left to train.\n" in plan
+
+
 def test_stages_that_are_titled_alike_are_all_counted(train, tmp_path):
     cycles = ("--method=lth_iter", "--cycles=2", "--sparsity=0.9999999")
     outcome = train(f"--output_dir={tmp_path}", *SHORT, *cycles)
@@ -47,6 +80,8 @@ def test_stages_that_are_titled_alike_are_all_counted(train, tmp_path):
     assert result["train_images"] == 3 * 64
     assert result["train_cost"] == 3.0
     assert len(result["history"]) == 3
+    for package in ("keras", "tensorflow", "numpy"):
+        assert result["versions"][package] == metadata.version(package)
 
 
 @pytest.mark.parametrize("method", ["lth_iter", "rst_iter"])
@@ -77,6 +112,72 @@ def test_a_run_under_an_earlier_name_is_counted_once(tmp_path):
         folder.mkdir(parents=True)
         (folder / "result.json").write_text(json.dumps(result(0, 0.1)))
     assert Results(tmp_path).publish() == table([result(0, 0.1)])
+    assert results_in(tmp_path) == [result(0, 0.1)]
+    assert (tmp_path / "table.md").read_text() == table([result(0, 0.1)]) + "\n"
+
+
+def test_a_table_of_means_and_failures():
+    failed = result(2, 0.1) | {"failed": "diverged"}
+    seeds = [result(0, 0.1), result(1, 0.2) | {"test_accuracy": 0.75}, failed]
+    assert table([*seeds, result(0, 1.0, "dense") | {"sparsity": 0.0}]) == TABLE
+
+
+TABLE = """\
+| method | sparsity | test accuracy % | weights left | FLOPs left | images seen \
+| train FLOPs | seeds  |
+|--------|----------|-----------------|--------------|------------|-------------\
+|-------------|--------|
+| dense  | 0        | 50.00           | 100.0%       | 100.0%     | 2.00x       \
+| 1.00x       | 1      |
+| rst    | 0.9      | 62.50 ± 17.68   | 15.0%        | 15.0%      | 2.00x       \
+| 1.00x       | 2      |
+| rst    | 0.9      | diverged        | -            | -          | -           \
+| -           | seed 2 |"""
+
+
+def test_a_failed_run_is_done_until_its_stage_is_removed(tmp_path):
+    results = Results(tmp_path / "moved")
+    (run,) = planned("--method=dense")
+    assert not results.is_done(run) and results.failure(run) is None
+    results.folder(run).mkdir(parents=True)
+    row = result(0, 1.0, "dense") | {"key": run.stage.key}
+    path = results.folder(run) / "result.json"
+    path.write_text(json.dumps(row))
+    assert results.is_done(run) and results.failure(run) is None
+    assert not results.is_done(planned("--method=dense", "--epochs=3")[0])
+    failed = row | {"failed": "diverged", "stages": ["/elsewhere/stages/last"]}
+    path.write_text(json.dumps(failed))
+    assert not results.is_done(run)
+    stage = tmp_path / "moved" / "stages" / "last"
+    stage.mkdir(parents=True)
+    assert results.is_done(run)
+    assert results.failure(run) == f"diverged (to try again, remove '{stage}')"
+
+
+def test_a_folder_is_of_one_experiment_and_knows_what_was_asked_for(tmp_path):
+    tmp_path = tmp_path / "not" / "there"
+    results, first = Results(tmp_path), settings("--method=dense", "--seed=0")
+    more = settings("--method=rst,dense", "--seed=0,1")
+    with results.in_use(None, pytest.fail):
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    for asked in (first, more, first):
+        results.check(asked)
+        results.claim(asked)
+    rows = json.loads((tmp_path / "experiment.json").read_text())["asked"]
+    assert rows == [
+        {"method": ["dense"], "sparsity": [0.9], "seed": [0]},
+        {"method": ["rst", "dense"], "sparsity": [0.9], "seed": [0, 1]},
+    ]
+    for act in (results.check, results.claim):
+        with pytest.raises(ValueError, match=r"--epochs is 2 there and 3 here\. Choose"):
+            act(settings("--method=dense", "--epochs=3"))
+    (tmp_path / "experiment.json").unlink()
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(ValueError, match="is not empty and holds no experiment"):
+        results.claim(first)
+    (tmp_path / "experiment.json").write_text("{")
+    with pytest.raises(OSError, match=r"experiment\.json' is damaged \(.*Remove it"):
+        results.check(first)
 
 
 def test_size_is_the_mean_of_the_seeds_like_the_accuracy():

@@ -85,7 +85,7 @@ def test_unknown_flag_is_a_usage_error():
 @pytest.mark.parametrize(
     ("flag", "words"),
     [
-        ("--method=rts", ["'rts'", "'rst'"]),
+        ("--method=rts", ["Unknown method 'rts'", "'rst'"]),
         ("--dataset=digit", ["'digit'", "'digits'"]),
         ("--model=resnet21", ["'resnet21'", "'resnet20'"]),
         ("--sparsity=1.2", ["[0, 1)", "1.2"]),
