@@ -35,12 +35,12 @@ AT_LEAST = 0.85
 _TICKETS = "masks sparsity units ticket filter_tickets ticket_file"
 _STEPS = (
     "dynamic_arguments dynamic_algorithms dynamic_fits pruning_state transformation "
-    "leaves_no_trace steps dynamic_steps going_on fixed_ticket"
+    "leaves_no_trace steps steps_on_tensorflow dynamic_steps going_on fixed_ticket"
 )
 MODULES = {
     "tickets": ("dlth_tf/tickets/*.py", "library", _TICKETS),
     "storage": ("dlth_tf/storage/*.py", "library", "files ticket_file"),
-    "saliency": ("dlth_tf/saliency/*.py", "library", "saliency"),
+    "saliency": ("dlth_tf/saliency/*.py", "library", "saliency backends"),
     "cost": ("dlth_tf/cost.py", "library", "cost recurrent"),
     "plan": ("dlth_tf/experiment/plan.py", "program", "rows shards usage plan"),
     "results": ("dlth_tf/experiment/results.py", "program", "rows lock shards usage"),
