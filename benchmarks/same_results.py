@@ -22,11 +22,15 @@ def differences(found: Path, expected: Path) -> list[str]:
 
 
 def _contents(folder: Path) -> Iterator[tuple[str, object]]:
-    # A checkpoint is left where the program was killed just after a stage's end.
-    results = set(folder.glob("stages/*/*.npz")) - set(folder.glob("*/*/checkpoint-*"))
-    for path in results:
-        for name, value in _arrays(path).items():
-            yield f"{path.parent.name}/{path.name}/{name}", value
+    from dlth_tf.experiment.stages import TicketStage, WeightsStage
+    from dlth_tf.tickets.ticket import Ticket
+
+    for path in folder.glob(f"stages/*/{WeightsStage.FILE}"):
+        for name, value in np.load(path).items():
+            yield f"{path.parent.name}/weights/{name}", value
+    for path in folder.glob(f"stages/*/{TicketStage.FILE}"):
+        for name, mask in Ticket.load(path).masks.items():
+            yield f"{path.parent.name}/ticket/{name}", mask
     for path in folder.glob("stages/*/stage.json"):
         record = json.loads(path.read_text())
         yield f"{path.parent.name}/steps", record.get("steps")
@@ -36,12 +40,3 @@ def _contents(folder: Path) -> Iterator[tuple[str, object]]:
         measured = {name: result.get(name) for name in _MEASURED}
         yield f"{path.parent.name}/result.json", json.dumps(measured)
     yield "table.md", (folder / "table.md").read_text()
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    from dlth_tf.experiment.stages import TicketStage
-    from dlth_tf.tickets.ticket import Ticket
-
-    if path.name == TicketStage.FILE:
-        return Ticket.load(path).masks
-    return dict(np.load(path))

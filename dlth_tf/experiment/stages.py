@@ -162,7 +162,7 @@ class WeightsStage(Stage):
 class TicketStage(Stage):
     """A stage whose result is a ticket."""
 
-    FILE = "ticket.npz"
+    FILE = "ticket.safetensors.xz"
     sparsity: float
     placement: Placement
 

