@@ -47,10 +47,11 @@ def attach(model: keras.Model, callbacks: Sequence[StepCallback]) -> Iterator[No
                 f"`FixedTicket` does. Received: {type(callback).__name__}"
             )
     door = Door(model, ", ".join(type(callback).__name__ for callback in callbacks))
-    for callback in callbacks:
-        callback.take_part(model, door)
-        callback.on_train_begin()
-    with door.wide_open():
-        yield
-    for callback in callbacks:
-        callback.on_train_end()
+    with contextlib.closing(door):
+        for callback in callbacks:
+            callback.take_part(model, door)
+            callback.on_train_begin()
+        with door.wide_open():
+            yield
+        for callback in callbacks:
+            callback.on_train_end()

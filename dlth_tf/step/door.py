@@ -134,7 +134,6 @@ class Door:
                 yield
         finally:
             self._model.train_function = own
-            self.close()
 
     def check(self, who: str) -> None:
         """Makes sure that the callbacks had a part in every step of this training.

@@ -173,6 +173,18 @@ def test_a_loop_that_raises_leaves_nothing():
     assert_same(model, twin)
 
 
+def test_a_loop_that_is_refused_leaves_nothing():
+    model = compiled()
+    other = dlth.Ticket({"another": np.ones((2, 2), bool)})
+    before = set(vars(model.optimizer))
+    with (
+        pytest.raises(ValueError, match="does not fit"),
+        dlth.attach(model, [transformation(half_of(model)), dlth.FixedTicket(other)]),
+    ):
+        pass
+    assert set(vars(model.optimizer)) == before
+
+
 def test_a_loop_without_a_step_is_refused():
     model = compiled()
     with (
