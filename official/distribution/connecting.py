@@ -92,7 +92,7 @@ def _watch(hosts: list[str], index: int, tell: float, give_up: float) -> None:
             _end(program, f"Error: {who} did not connect in {seconds:.0f} s; {advice}")
         if missing and missing != told:
             told = missing
-            print(f"Waiting for {worker_names(hosts, told)} to start.", file=sys.stderr)
+            _say(f"Waiting for {worker_names(hosts, told)} to start.")
 
 
 def _stop(program: int, number: int, frame) -> None:
@@ -102,9 +102,14 @@ def _stop(program: int, number: int, frame) -> None:
 def _end(program: int, message: str) -> NoReturn:
     """Kills the program that waits, unless it has ended by itself."""
     if os.getppid() == program:
-        print(message, file=sys.stderr)
+        _say(message)
         os.kill(program, signal.SIGKILL)
     sys.exit()
+
+
+def _say(message: str) -> None:
+    """Without Python's buffer, which a signal's handler may find in use."""
+    os.write(2, f"{message}\n".encode())
 
 
 if __name__ == "__main__":

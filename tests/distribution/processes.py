@@ -20,13 +20,15 @@ def free_hosts(count: int) -> list[str]:
     return hosts
 
 
-def python(*arguments: str, **environment: str) -> subprocess.Popen:
+def python(
+    *arguments: str, stderr: int = subprocess.PIPE, **environment: str
+) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, *arguments],
         cwd=ROOT,
         env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | environment,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
     )
 

@@ -1,8 +1,10 @@
 """Workers that do not come are named, and the wait for them ends."""
 
+import fcntl
 import os
 import signal
 import socket
+import subprocess
 import time
 
 import pytest
@@ -32,8 +34,9 @@ train.run()
 """
 
 
-def connecting(hosts, *, give_up: float, connected: float):
-    return python("-c", CONNECTING, ",".join(hosts), str(give_up), str(connected))
+def connecting(hosts, *, give_up: float, connected: float, stderr=subprocess.PIPE):
+    arguments = ",".join(hosts), str(give_up), str(connected)
+    return python("-c", CONNECTING, *arguments, stderr=stderr)
 
 
 def program(folder, hosts, index, give_up: float):
@@ -75,6 +78,18 @@ def test_ctrl_c_ends_a_program_that_is_deaf_to_it():
     _, errors = process.communicate(timeout=60)
     assert errors == "Stopped by SIGINT, before workers connected.\n"
     assert process.returncode == -signal.SIGKILL
+
+
+def test_ctrl_c_ends_it_in_the_middle_of_a_line():
+    reading, writing = os.pipe()
+    os.write(writing, b"-" * fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096))
+    process = connecting(free_hosts(2), give_up=100, connected=20, stderr=writing)
+    os.close(writing)
+    time.sleep(3)  # Until it writes, which it can't, as nobody reads.
+    os.killpg(process.pid, signal.SIGINT)
+    with open(reading) as errors:
+        assert errors.read().endswith("Stopped by SIGINT, before workers connected.\n")
+    assert process.wait(60) == -signal.SIGKILL
 
 
 @pytest.mark.long
