@@ -41,7 +41,7 @@ class StepCount:
 
 def after_each_step(action: Callable[[], None]) -> None:
     """Does something after every training step, before the program's own callbacks."""
-    from dlth_tf.experiment.callbacks import StopAfter
+    from dlth_tf.experiment.engine.fit_callbacks import StopAfter
 
     own = StopAfter.on_train_batch_end
 

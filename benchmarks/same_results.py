@@ -22,7 +22,7 @@ def differences(found: Path, expected: Path) -> list[str]:
 
 
 def _contents(folder: Path) -> Iterator[tuple[str, object]]:
-    from dlth_tf.experiment.stages import TicketStage, WeightsStage
+    from dlth_tf.experiment.plan.stages import TicketStage, WeightsStage
     from dlth_tf.tickets.ticket import Ticket
 
     for path in folder.glob(f"stages/*/{WeightsStage.FILE}"):

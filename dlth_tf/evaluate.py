@@ -20,8 +20,8 @@ from dlth_tf.experiment.command_line import (
     say,
     show,
     start,
+    start_tensorflow_quietly,
 )
-from dlth_tf.experiment.quiet import start_tensorflow_quietly
 from dlth_tf.storage.files import atomic_write
 from official.common.path_flag import DEFINE_path
 

@@ -18,10 +18,9 @@ from dlth_tf.experiment.command_line import (
     reject_arguments,
     say,
     start,
+    start_tensorflow_quietly,
 )
-from dlth_tf.experiment.finished_run import FinishedRun
-from dlth_tf.experiment.quiet import start_tensorflow_quietly
-from dlth_tf.experiment.run_export import export_run
+from dlth_tf.experiment.results.finished_run import FinishedRun, export_run
 from official.common.path_flag import DEFINE_path
 
 if TYPE_CHECKING:

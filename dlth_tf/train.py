@@ -8,16 +8,16 @@ another worker has died.
 """
 
 import contextlib
+import functools
 import os
 import sys
-import time
 from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from dlth_tf.experiment import flags as program_flags
-from dlth_tf.experiment import hardware_flags
+from dlth_tf.experiment import hardware
 from dlth_tf.experiment.command_line import (
     FAILURE,
     USAGE,
@@ -25,29 +25,28 @@ from dlth_tf.experiment.command_line import (
     say,
     show,
     start,
+    start_tensorflow_quietly,
+    with_advice,
 )
-from dlth_tf.experiment.finished_run import FinishedRun
+from dlth_tf.experiment.engine.folder import REPORT, RESULTS, TABLE, ExperimentFolder
+from dlth_tf.experiment.engine.lock import InUse
+from dlth_tf.experiment.engine.progress import Reporter
+from dlth_tf.experiment.engine.stop_signals import Stopped, StopSignals
 from dlth_tf.experiment.hardware import ONE_DEVICE, Hardware
-from dlth_tf.experiment.layer_table import layer_tables
-from dlth_tf.experiment.lock import InUse
-from dlth_tf.experiment.plan import Run, Settings, describe, runs_of, stages_of
-from dlth_tf.experiment.progress import Reporter
-from dlth_tf.experiment.quiet import start_tensorflow_quietly
-from dlth_tf.experiment.results import Results
-from dlth_tf.experiment.stages import StageFailed
-from dlth_tf.experiment.stop_signals import Stopped, StopSignals
-from dlth_tf.experiment.training_stages import FitStage
-from dlth_tf.experiment.workbench import PlanBench, Workbench
-from dlth_tf.storage.files import WriteFailed
+from dlth_tf.experiment.plan.runs import Experiment, Run, batch_sizes
+from dlth_tf.experiment.results import claim
+from dlth_tf.experiment.results.results import Results
 from official.distribution.dead_workers import DeadWorker, naming_dead_workers
-from official.modeling import networks
+
+if TYPE_CHECKING:
+    from dlth_tf.experiment.engine.context import Context
 
 program_flags.register()
 flags.adopt_module_key_flags(program_flags)
-flags.adopt_module_key_flags(hardware_flags)
+flags.adopt_module_key_flags(hardware)
 
+FLAGS = flags.FLAGS
 _BACKENDS = ("tensorflow", "jax")
-_LOOK_AGAIN_SECONDS = 1.0
 _NO_FLAGS = (
     "No flags were given. To begin with: python -m dlth_tf.train "
     "--flagfile=configs/quickstart.flags. All flags: --help."
@@ -64,21 +63,20 @@ def _ended(argv: list[str], reporter: Reporter, stop: StopSignals) -> int:
     try:
         reject_arguments(argv)
         _check_backend()
-        settings = program_flags.settings()
-        if flags.FLAGS.dry_run:
-            hardware = ONE_DEVICE
-        else:
-            hardware = hardware_flags.hardware(_batch_sizes(runs_of(settings)))
+        experiment = program_flags.experiment()
+        used = ONE_DEVICE
+        if not FLAGS.dry_run:
+            used = hardware.parsed_hardware(batch_sizes(experiment.runs()))
         stop.listen()
-        workers = hardware.workers
+        workers = used.workers
         with naming_dead_workers(workers.hosts, workers.shard[0]):
-            return _experiment(settings, reporter, stop, hardware)
+            return _Program(experiment, reporter, stop, used).run()
     except DeadWorker as error:
         return say(error, os.EX_TEMPFAIL)
     except (ValueError, FileNotFoundError) as error:
         return say(error, USAGE)
     except (OSError, InUse, ImportError) as error:
-        return say(_with_advice(error), FAILURE)
+        return say(with_advice(error), FAILURE)
     except Stopped as stopped:
         reporter.line(f"\nStopped by {stopped}. The same command goes on from here.")
         return stopped.exit_code
@@ -93,155 +91,119 @@ def _check_backend() -> None:
         )
 
 
-def _experiment(
-    settings: Settings, reporter: Reporter, stop: StopSignals, hardware: Hardware
-) -> int:
-    output_dir = flags.FLAGS.output_dir
-    if not hardware.workers.is_chief:
-        reporter.silence()
-    bench = (PlanBench if flags.FLAGS.dry_run else Workbench)(
-        settings.task,
-        output_dir,
-        flags.FLAGS.data_dir,
-        reporter,
-        program_flags.checkpoint_every(),
-        stop,
-        hardware,
-    )
-    results = Results(output_dir)
-    shard = program_flags.shard()
-    runs = runs_of(settings) if shard is None else shard.of(runs_of(settings))
-    results.check(settings)
-    if flags.FLAGS.dry_run:
-        start_tensorflow_quietly()
-        _check(settings, runs, bench)
-        show(describe(runs, bench))
-        show(layer_tables(runs, bench))
-        return 0
-    workers = hardware.workers
-    done = workers.from_chief([workers.is_chief and results.is_done(r) for r in runs])
-    left = [run for run, is_done in zip(runs, done, strict=True) if not is_done]
-    if left:
-        start_tensorflow_quietly()
-        _check(settings, left, bench)
-        if workers.is_chief:
-            with results.in_use(shard, reporter.line):
-                results.claim(settings)
-                failure = _run_all(left, bench, results, reporter)
-        else:
-            failure = _run_all(left, bench, results, reporter)
-        if failure:
+class _Program:
+    """The program, once its flags are known to make sense.
+
+    TensorFlow, and all that needs it, is imported where something is left to be done.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        reporter: Reporter,
+        stop: StopSignals,
+        hardware: Hardware,
+    ):
+        self._experiment = experiment
+        self._reporter = reporter
+        self._stop = stop
+        self._hardware = hardware
+        self._folder = ExperimentFolder(FLAGS.output_dir)
+        self._results = Results(self._folder)
+        self._shard = program_flags.shard()
+        self._checkpoint_every = program_flags.checkpoint_every()
+        runs = experiment.runs()
+        self._runs = self._shard.of(runs) if self._shard else runs
+
+    def run(self) -> int:
+        workers, reporter = self._hardware.workers, self._reporter
+        if not workers.is_chief:
+            reporter.silence()
+        claim.check_free(self._folder.path, self._experiment)
+        if FLAGS.dry_run:
+            return self._show_plan()
+        done = [workers.is_chief and self._results.is_done(run) for run in self._runs]
+        pairs = zip(self._runs, workers.from_chief(done), strict=True)
+        left = [run for run, is_done in pairs if not is_done]
+        failure = self._make(left) if left else 0
+        if failure or not workers.is_chief:
             return failure
-    if not workers.is_chief:
+        show(self._results.publish())
+        path = self._folder.path
+        reporter.line(f"Results: {path / RESULTS}, {path / TABLE}")
+        if FLAGS.report and (left or not (path / REPORT).exists()):
+            self._report()
+        exported = self._export() if FLAGS.export else 0
+        return self._say_failures() or exported
+
+    def _show_plan(self) -> int:
+        start_tensorflow_quietly()
+        from dlth_tf.experiment.results.dry_run import describe, layer_tables
+        from dlth_tf.experiment.running import check_runs
+
+        check_runs(self._runs, self._context)
+        show(describe(self._runs, self._context))
+        show(layer_tables(self._runs, self._context))
         return 0
-    show(results.publish())
-    reporter.line(f"Results: {output_dir}/results.jsonl, {output_dir}/table.md")
-    shown = Path(output_dir, "report.html").exists()
-    if flags.FLAGS.report and (left or not shown):
-        _report(output_dir, reporter)
-    exported = _export(runs, bench, results, reporter) if flags.FLAGS.export else 0
-    return _say_failures(runs, results, reporter) or exported
 
+    def _make(self, runs: Sequence[Run]) -> int:
+        start_tensorflow_quietly()
+        from dlth_tf.experiment.running import check_runs, make_runs
 
-def _say_failures(runs: Sequence[Run], results: Results, reporter: Reporter) -> int:
-    failures = {run.name: said for run in runs if (said := results.failure(run))}
-    for name, failure in failures.items():
-        reporter.line(f"Failed: {name}: {failure}")
-    if not failures:
-        return 0
-    return say(
-        f"{len(failures)} of {len(runs)} runs failed. They would end alike: the same "
-        "command tries one again only after its folder, named above, was removed.",
-        FAILURE,
-    )
+        context, results = self._context, self._results
+        check_runs(runs, context)
+        path, recorded = self._folder.path, program_flags.as_dict()
+        if not self._hardware.workers.is_chief:
+            return make_runs(runs, context, results, recorded)
+        with claim.in_use(path, self._shard, self._reporter.line):
+            claim.claim(path, self._experiment)
+            return make_runs(runs, context, results, recorded)
 
+    @functools.cached_property
+    def _context(self) -> "Context":
+        from dlth_tf.experiment.engine.context import Context, PlanContext
 
-def _export(
-    runs: list[Run], bench: Workbench, results: Results, reporter: Reporter
-) -> int:
-    """Exports each run that is not exported yet, less those that failed."""
-    from dlth_tf.experiment.run_export import FOLDER, export_run
+        return (PlanContext if FLAGS.dry_run else Context)(
+            self._experiment.protocol.task,
+            self._folder,
+            FLAGS.data_dir,
+            self._reporter,
+            self._checkpoint_every,
+            self._stop,
+            self._hardware,
+        )
 
-    start_tensorflow_quietly()
-    for run in runs:
-        folder = results.folder(run)
-        if (folder / FOLDER).exists() or results.failure(run):
-            continue
+    def _export(self) -> int:
+        start_tensorflow_quietly()
+        from dlth_tf.experiment.running import export_runs
+
+        return export_runs(self._runs, self._context, self._results)
+
+    def _report(self) -> None:
+        """Writes the page; the results are safe already, whatever becomes of it."""
+        from dlth_tf.reporting import write_report
+
         try:
-            export_run(FinishedRun.read(folder), folder / FOLDER, bench.data)
-        except (RuntimeError, OSError) as error:
-            return say(f"{run.name}: {error}", FAILURE)
-        reporter.line(f"Exported: {folder / FOLDER}")
-    return 0
+            written = write_report(FLAGS.output_dir)
+        except Exception as error:
+            self._reporter.line(f"The report could not be written: {error!r}")
+        else:
+            self._reporter.line(f"Report: {written.page}")
 
-
-def _report(output_dir: str, reporter: Reporter) -> None:
-    """Writes the page; the results are safe already, whatever becomes of it."""
-    from dlth_tf.reporting import write_report
-
-    try:
-        written = write_report(output_dir)
-    except Exception as error:
-        reporter.line(f"The report could not be written: {error!r}")
-    else:
-        reporter.line(f"Report: {written.page}")
-
-
-def _check(settings: Settings, runs: list[Run], bench: Workbench) -> None:
-    """Finds what is wrong with the settings before anything is trained."""
-    networks.check_exists(settings.task.network)
-    for flag, size in _batch_sizes(runs).items():
-        if not 1 <= size <= bench.data.train_size:
-            raise ValueError(
-                f"--{flag} must be from 1 to the {bench.data.train_size} training images "
-                f"of {settings.task.dataset!r}. Received: {size}"
-            )
-    for stage in stages_of(runs):
-        stage.check(bench)
-
-
-def _batch_sizes(runs: Sequence[Run]) -> dict[str, int]:
-    """The batch sizes of the trainings that runs need, by flag."""
-    trainings = (stage for stage in stages_of(runs) if isinstance(stage, FitStage))
-    return {stage.batch_flag: stage.recipe.batch_size for stage in trainings}
-
-
-def _run_all(
-    runs: Sequence[Run], bench: Workbench, results: Results, reporter: Reporter
-) -> int:
-    """Makes all runs, those last that need a stage another program is at."""
-    waiting = list(enumerate(runs, 1))
-    told = ""
-    while waiting:
-        tried, waiting = waiting, []
-        for number, run in tried:
-            reporter.run(number, len(runs), run.name)
-            flags_given = program_flags.as_dict()
-            try:
-                bench.obtain(run.stage)
-                result = results.finish(run, bench, flags_given)
-            except InUse as error:
-                waiting.append((number, run))
-                in_use = str(error)
-                continue
-            except StageFailed as failure:
-                results.fail(run, bench, flags_given, failure)
-                reporter.line(f"    {failure}")
-            except OSError as error:
-                return say(f"{run.name}: {_with_advice(error)}", FAILURE)
-            else:
-                reporter.line(f"    test accuracy {100 * result['test_accuracy']:.2f}%")
-        if len(waiting) == len(tried):
-            if in_use != told:
-                reporter.line(f"Waiting: {in_use}")
-            told = in_use
-            time.sleep(_LOOK_AGAIN_SECONDS)
-    return 0
-
-
-def _with_advice(error: Exception) -> str:
-    full = isinstance(error, WriteFailed)
-    return f"{error}{' The same command goes on once there is room.' * full}"
+    def _say_failures(self) -> int:
+        failures = {
+            run.name: said for run in self._runs if (said := self._results.failure(run))
+        }
+        for name, failure in failures.items():
+            self._reporter.line(f"Failed: {name}: {failure}")
+        if not failures:
+            return 0
+        return say(
+            f"{len(failures)} of {len(self._runs)} runs failed. They would end alike: "
+            "the same command tries one again only after its folder, named above, was "
+            "removed.",
+            FAILURE,
+        )
 
 
 def run() -> None:

@@ -1,11 +1,17 @@
-"""What all programs here do alike: parsing flags, and saying what is wrong."""
+"""What all programs here do alike: flags, errors in a line, TensorFlow kept quiet."""
 
+import contextlib
+import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from absl import app, flags, logging
+from absl import app, flags
+from absl import logging as absl_logging
+
+from dlth_tf.storage.files import WriteFailed
 
 USAGE, FAILURE = 2, 1
 
@@ -14,6 +20,12 @@ def say(error: object, code: int) -> int:
     """Says in one line why the program ends with this exit code."""
     print(f"Error: {error}", file=sys.stderr)
     return code
+
+
+def with_advice(error: Exception) -> str:
+    """An error's message, and what to do about a full disk."""
+    full = isinstance(error, WriteFailed)
+    return f"{error}{' The same command goes on once there is room.' * full}"
 
 
 def show(text: str) -> None:
@@ -40,7 +52,7 @@ def start(main: Callable[[list[str]], int]) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         return code
 
-    logging.set_verbosity(logging.WARNING)
+    absl_logging.set_verbosity(absl_logging.WARNING)
     app.run(run, flags_parser=_parse_flags)
 
 
@@ -52,3 +64,42 @@ def _parse_flags(argv: list[str]) -> list[str]:
         sys.exit(say(error, USAGE))
     except SystemExit:
         sys.exit(0)
+
+
+def start_tensorflow_quietly(begin: Callable[[], Any] = lambda: None) -> Any:
+    """Imports Keras and its backend without the native libraries' chatter.
+
+    They write to the process's standard error before any setting of theirs counts.
+    Whoever has set `TF_CPP_MIN_LOG_LEVEL` gets what it asks for.
+
+    Args:
+        begin: what is to be done before anything is computed.
+
+    Returns:
+        What `begin` returned.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        return begin()
+    # Its errors, too: what they are about comes as an exception, and ends in one line.
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    with _native_stderr_discarded():
+        import keras
+
+        result = begin()
+        keras.ops.zeros(())
+    return result
+
+
+@contextlib.contextmanager
+def _native_stderr_discarded() -> Iterator[None]:
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

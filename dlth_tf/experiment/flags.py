@@ -4,19 +4,22 @@ Who imports this, such as the report, learns of them; only a program registers t
 """
 
 import functools
+from typing import Any
 
 from absl import flags
 
 from dlth_tf.callbacks.schedules import PenaltyGrowth
-from dlth_tf.experiment.interval import Interval
-from dlth_tf.experiment.lab import Cycles
-from dlth_tf.experiment.methods import METHODS, summary
-from dlth_tf.experiment.moment import Moment
-from dlth_tf.experiment.placement import DISTRIBUTIONS, Placement
-from dlth_tf.experiment.plan import Settings, Shard
-from dlth_tf.experiment.sparse_training import MaskChanges
-from dlth_tf.experiment.stages import Task
-from dlth_tf.experiment.training_stages import TransformationRecipe
+from dlth_tf.experiment.plan.methods import METHODS, summary
+from dlth_tf.experiment.plan.protocol import (
+    Cycles,
+    MaskChanges,
+    Protocol,
+    Task,
+    TransformationRecipe,
+)
+from dlth_tf.experiment.plan.runs import Experiment, Shard
+from dlth_tf.experiment.plan.sparsity_placement import DISTRIBUTIONS, SparsityPlacement
+from dlth_tf.experiment.plan.times import Interval, TrainingPoint
 from official import data
 from official.common.path_flag import DEFINE_path
 from official.modeling import networks
@@ -243,13 +246,13 @@ def register() -> None:
         flags.DEFINE_flag(flag, module_name=__name__)
 
 
-def settings() -> Settings:
+def experiment() -> Experiment:
     """What the parsed flags describe.
 
     Raises:
         ValueError: a value that makes no sense; the message names it.
     """
-    return Settings(
+    protocol = Protocol(
         task=Task(
             network=networks.check_name(FLAGS.model),
             dataset=data.check_name(FLAGS.dataset),
@@ -273,22 +276,25 @@ def settings() -> Settings:
             ),
             zero_between=FLAGS.zero_between_cycles,
         ),
-        rewind_to=Moment.parse(FLAGS.rewind_to),
-        placement=Placement(
+        rewind_to=TrainingPoint.parse(FLAGS.rewind_to),
+        placement=SparsityPlacement(
             layers=tuple(FLAGS.layers),
             distribution=FLAGS.distribution,
             layer_sparsity=FLAGS.layer_sparsity,
             unit=FLAGS.unit,
         ),
-        methods=tuple(FLAGS.method),
-        sparsities=tuple(_numbers("sparsity", float)),
-        seeds=tuple(_numbers("seed", int)),
         mask_changes=MaskChanges(
             every=FLAGS.mask_every,
             until=FLAGS.mask_until,
             drop_fraction=FLAGS.drop_fraction,
         ),
         shrink=FLAGS.shrink,
+    )
+    return Experiment(
+        protocol,
+        methods=tuple(FLAGS.method),
+        sparsities=tuple(_numbers("sparsity", float)),
+        seeds=tuple(_numbers("seed", int)),
     )
 
 
@@ -326,12 +332,12 @@ def _transformation(every: int, hold: int) -> TransformationRecipe:
     )
 
 
-def as_dict() -> dict:
+def as_dict() -> dict[str, Any]:
     """All of the program's flags and their values, for the record of a run."""
     return {name: DESCRIBED[name].value for name in DESCRIBED}
 
 
-def _numbers(flag: str, kind: type) -> list:
+def _numbers(flag: str, kind: type) -> list[Any]:
     texts = FLAGS[flag].value
     if not texts:
         raise ValueError(f"--{flag} needs at least one number. Received: none")

@@ -1,21 +1,75 @@
-"""What trainings run on: devices, machines, and how steps are compiled."""
+"""What trainings run on: devices, machines, and how steps are compiled.
+
+Results do not depend on it, but for rounding.
+"""
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
-from official.distribution.strategies import replicas_of
+from absl import flags
+
+from dlth_tf.experiment.command_line import start_tensorflow_quietly
+from official.common.choices import choose
+from official.distribution.cluster import SOURCES, find_cluster
+from official.distribution.strategies import (
+    ALGORITHMS,
+    STRATEGIES,
+    check_backend,
+    make_strategy,
+    replicas_of,
+    usable_gpus,
+)
 from official.distribution.workers import Workers
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string(
+    "distribution_strategy",
+    "off",
+    f"What trainings run on: {', '.join(STRATEGIES)}. mirrored: all GPUs of this "
+    "machine (on JAX all devices that it sees); multi_worker_mirrored: several machines, "
+    "each running this command.",
+)
+flags.DEFINE_integer(
+    "num_gpus", None, "GPUs of this machine to use; 0: its CPU. Default: all."
+)
+flags.DEFINE_string(
+    "all_reduce_alg",
+    "auto",
+    f"How gradients are summed: {', '.join(ALGORITHMS)}.",
+)
+flags.DEFINE_string(
+    "cluster",
+    None,
+    f"Where the workers are found: {', '.join(SOURCES)}. Default: in --worker_hosts, or "
+    "in TF_CONFIG if it is set.",
+)
+flags.DEFINE_list(
+    "worker_hosts",
+    [],
+    "Addresses of all workers, host:port, separated by commas, the same on each.",
+)
+flags.DEFINE_integer(
+    "task_index", None, "Place of this worker in --worker_hosts, from 0; 0 is the chief."
+)
+flags.DEFINE_bool(
+    "jit_compile",
+    False,
+    "Let XLA compile the training step: mostly faster on GPUs, slower on CPUs. Several "
+    "replicas need a process and a GPU each.",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Hardware:
-    """Where and how trainings run. Their results do not depend on it, but for rounding.
+    """Where and how trainings run.
 
     Attributes:
         strategy: what networks are trained under, or None.
@@ -28,8 +82,8 @@ class Hardware:
     strategy: "tf.distribute.Strategy | keras.distribution.DataParallel | None" = None
     jit_compile: bool = False
 
-    def __post_init__(self):
-        if not self.jit_compile or self.replicas == 1:
+    def __post_init__(self) -> None:
+        if not self.jit_compile or self.strategy is None or self.replicas == 1:
             return
         devices = self.strategy.extended.worker_devices
         if len(devices) > 1 or "GPU" not in devices[0]:
@@ -53,18 +107,6 @@ class Hardware:
         """Where networks that are to be trained are made."""
         return self.strategy.scope() if self.strategy else contextlib.nullcontext()
 
-    def fitting(self) -> contextlib.AbstractContextManager:
-        """What `fit` needs around it."""
-        import keras
-
-        from official.distribution.multi_worker_fit import multi_worker_fit
-
-        if self.workers.count > 1:
-            return multi_worker_fit()
-        # There Keras asks in every step how data lie on the devices.
-        on_jax = keras.backend.backend() == "jax"
-        return self.scope() if on_jax else contextlib.nullcontext()
-
 
 ONE_DEVICE = Hardware()
 
@@ -86,3 +128,53 @@ def check_batches(sizes: Mapping[str, int], replicas: int) -> None:
             f"{' and '.join(f'--{flag}' for flag in uneven)} must be a multiple of the "
             f"{replicas} replicas that share a batch. Received: {received}"
         )
+
+
+def parsed_hardware(batch_sizes: Mapping[str, int]) -> Hardware:
+    """What trainings run on. Workers connect here.
+
+    Args:
+        batch_sizes: of the trainings, by flag.
+
+    Raises:
+        ValueError: flags that make no sense together or on this machine.
+    """
+    name = choose("distribution strategy", FLAGS.distribution_strategy, STRATEGIES)
+    clustered = FLAGS.worker_hosts or FLAGS.cluster or FLAGS.task_index is not None
+    if name == "off" and not clustered:
+        return Hardware(jit_compile=FLAGS.jit_compile)
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    check_backend(name, backend)
+    if clustered and backend != "tensorflow":
+        raise ValueError(
+            "--cluster, --worker_hosts and --task_index need Keras on TensorFlow "
+            f"(KERAS_BACKEND=tensorflow). The backend is {backend}."
+        )
+    look = clustered or name == "multi_worker_mirrored"
+    # The standard error is turned off meanwhile.
+    with os.fdopen(os.dup(2), "w") as messages:
+        strategy = start_tensorflow_quietly(
+            lambda: _strategy(name, look, messages, batch_sizes)
+        )
+    # On JAX every step is compiled.
+    found = Hardware(strategy, FLAGS.jit_compile and backend == "tensorflow")
+    check_batches(batch_sizes, found.replicas)
+    return found
+
+
+def _strategy(
+    name: str, look_for_workers: bool, messages: TextIO, batch_sizes: Mapping[str, int]
+) -> "tf.distribute.Strategy | keras.distribution.DataParallel | None":
+    cluster = None
+    if look_for_workers:
+        cluster = find_cluster(FLAGS.cluster, FLAGS.worker_hosts, FLAGS.task_index)
+    if cluster and FLAGS.shard:
+        raise ValueError(
+            "--shard shares runs out among single programs, not among workers that train "
+            f"together. Received: --shard={FLAGS.shard} with {len(cluster.hosts)} workers"
+        )
+    if cluster:
+        # Before anybody is waited for.
+        devices = len(usable_gpus(FLAGS.num_gpus)) or 1
+        check_batches(batch_sizes, devices * len(cluster.hosts))
+    return make_strategy(name, FLAGS.num_gpus, FLAGS.all_reduce_alg, cluster, messages)

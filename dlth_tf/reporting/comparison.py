@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from scipy.stats import ttest_ind_from_stats
 
-from dlth_tf.experiment.methods import METHODS, WITHOUT_SPARSITY, cell_name, written
+from dlth_tf.experiment.plan.methods import METHODS, WITHOUT_SPARSITY, cell_name, written
 from dlth_tf.reporting.records import RunRecord
 
 

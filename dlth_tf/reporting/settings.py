@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from dlth_tf.experiment import flags as program_flags
-from dlth_tf.experiment.methods import WITHOUT_SPARSITY, written
+from dlth_tf.experiment.plan.methods import WITHOUT_SPARSITY, written
 from dlth_tf.reporting.comparison import Cell
 from dlth_tf.reporting.records import RunRecord
 

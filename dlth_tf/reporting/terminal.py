@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 from rich.table import Table
 
-from dlth_tf.experiment.methods import written
+from dlth_tf.experiment.plan.methods import written
 from dlth_tf.reporting.comparison import Cell, Comparison
 from dlth_tf.reporting.missing import notices
 from dlth_tf.reporting.reading import Experiment

@@ -58,6 +58,11 @@ class ImageData(abc.ABC):
     normalization: Normalization
     augmentation: Augmentation
 
+    @property
+    def classes(self) -> int:
+        """How many classes the images have."""
+        return len(self.class_names)
+
     def steps_per_epoch(self, batch_size: int) -> int:
         """Returns the number of full batches in the training images.
 

@@ -73,7 +73,7 @@ def test_a_plan_trains_nothing_on_what_failed(train, swept):
 
 
 def test_a_failed_run_has_nothing_to_export(swept):
-    from dlth_tf.experiment.finished_run import FinishedRun
+    from dlth_tf.experiment.results.finished_run import FinishedRun
 
     with pytest.raises(ValueError, match=r"has no network: diverged at step"):
         FinishedRun.read(swept / "runs/rst-0.9-seed0")
@@ -101,10 +101,12 @@ def test_what_shares_a_diverged_training_fails_with_it(train, tmp_path):
 
 
 def test_failed_seeds_count_in_no_mean():
-    from dlth_tf.experiment.table import table
+    from dlth_tf.experiment.results.row import FailedRow
+    from dlth_tf.experiment.results.table import table
     from tests.program.test_rows import result
 
-    failed = {"method": "rst", "sparsity": 0.9, "seed": 1, "failed": "diverged at step 3"}
+    known = {"key": "", "method": "rst", "sparsity": 0.9, "seed": 1, "stages": []}
+    failed = FailedRow(**known, failed="diverged at step 3")
     finished, lost = table([result(0, 0.1), failed]).splitlines()[2:]
     assert "| 50.00 " in finished and "±" not in finished
     assert "diverged at step 3" in lost and "seed 1" in lost
@@ -113,21 +115,21 @@ def test_failed_seeds_count_in_no_mean():
 @pytest.fixture
 def tampered(train, monkeypatch, tmp_path):
     """Runs scratch with something about its last training's weights or record wrong."""
-    from dlth_tf.experiment.store import StageStore
-    from dlth_tf.experiment.training_stages import Training
+    from dlth_tf.experiment.engine.folder import ExperimentFolder
+    from dlth_tf.experiment.plan.trainings import Training
 
-    own = StageStore.finish
+    own = ExperimentFolder.finish
 
     def run(change) -> tuple[dict, str]:
         def finish(self, stage, record):
             if isinstance(stage, Training):
-                path = self.folder(stage) / stage.FILE
+                path = self.stage(stage) / "weights.npz"
                 weights = dict(np.load(path))
                 record = change(weights, record) or record
                 np.savez(path, **weights)
             own(self, stage, record)
 
-        monkeypatch.setattr(StageStore, "finish", finish)
+        monkeypatch.setattr(ExperimentFolder, "finish", finish)
         outcome = train("--method=scratch", *SMALL, f"--output_dir={tmp_path}")
         assert outcome.code == 1
         (result,) = results_in(tmp_path)
@@ -186,7 +188,7 @@ def test_test_images_that_were_not_measured_are_found(train, monkeypatch, tmp_pa
 
 
 def test_a_last_step_that_ends_in_nan_is_found(train, monkeypatch, tmp_path):
-    from dlth_tf.experiment.callbacks import StopAfter
+    from dlth_tf.experiment.engine.fit_callbacks import StopAfter
 
     own = StopAfter.on_train_batch_end
 
@@ -209,7 +211,7 @@ def test_what_is_left_is_counted_in_the_weights():
     import keras
 
     import dlth_tf as dlth
-    from dlth_tf.experiment.audit import weights_left
+    from dlth_tf.experiment.results.audit import weights_left
 
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="only")])
     ticket = dlth.random_ticket(model, {"only": 0.5}, seed=0)
@@ -233,10 +235,10 @@ def test_scores_that_are_no_numbers_fail_their_run_alone(train, monkeypatch, tmp
 
 
 def test_images_of_steps_that_loss_scaling_skips_are_seen(train, monkeypatch, tmp_path):
-    from dlth_tf.experiment import resumable_fit
+    from dlth_tf.experiment.engine import fit
 
-    large = functools.partial(resumable_fit.LossScaling, initial_scale=2.0**19)
-    monkeypatch.setattr(resumable_fit, "LossScaling", large)
+    large = functools.partial(fit.LossScaling, initial_scale=2.0**19)
+    monkeypatch.setattr(fit, "LossScaling", large)
     scaled = ("--method=dense", "--mixed_precision=float16", "--learning_rate=0.01")
     outcome = train(*SMALL, *scaled, "--epochs=2", f"--output_dir={tmp_path}")
     assert outcome.code == 0, outcome.err

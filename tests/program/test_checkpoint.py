@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from dlth_tf.experiment.checkpoint import Checkpoints, Progress
-from dlth_tf.experiment.interval import Interval
+from dlth_tf.experiment.engine.checkpoint import Checkpoints, Progress
+from dlth_tf.experiment.plan.times import Interval
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from absl.testing import flagsaver
 
-from dlth_tf.experiment.plan import runs_of, stages_of
+from dlth_tf.experiment.plan.runs import stages_of
 
 FROZEN = Path(__file__).with_name("stage_keys.json")
 
@@ -22,7 +22,7 @@ def keys(flags: list[str]) -> dict[str, str]:
 
     with flagsaver.flagsaver():
         program.flags.FLAGS(["train", *flags])
-        runs = runs_of(program.program_flags.settings())
+        runs = program.program_flags.experiment().runs()
     return {stage.key: stage.title for stage in stages_of(runs)}
 
 
@@ -38,7 +38,7 @@ def test_no_key_of_a_stage_has_moved():
 
 
 def test_a_default_that_moves_is_named(monkeypatch):
-    from dlth_tf.experiment.sparse_training import MaskChanges
+    from dlth_tf.experiment.plan.protocol import MaskChanges
 
     frozen = json.loads(FROZEN.read_text())["defaults, spelled out"]
     field = MaskChanges.__dataclass_fields__["drop_fraction"]

@@ -10,7 +10,7 @@ from absl.testing import flagsaver
 from dlth_tf import exporting
 from dlth_tf.evaluating import SavedClassifier, images_per_second, measure
 from dlth_tf.evaluating.metrics import expected_calibration_error
-from dlth_tf.experiment.evaluation import evaluate as evaluate_network
+from dlth_tf.experiment.engine.measuring import evaluate as evaluate_network
 from official import data
 from tests.program.conftest import Outcome
 

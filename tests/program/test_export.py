@@ -12,7 +12,7 @@ from absl.testing import flagsaver
 
 import dlth_tf as dlth
 from dlth_tf import exporting
-from dlth_tf.experiment.finished_run import FinishedRun
+from dlth_tf.experiment.results.finished_run import FinishedRun
 from dlth_tf.exporting import artifacts
 from official.modeling.networks import build_network
 from official.modeling.plain import plain

@@ -10,10 +10,10 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from benchmarks.same_results import differences
-from dlth_tf.experiment.callbacks import StopAfter
-from dlth_tf.experiment.checkpoint import Checkpoints
-from dlth_tf.experiment.store import StageStore
-from dlth_tf.experiment.training_stages import Training
+from dlth_tf.experiment.engine.checkpoint import Checkpoints
+from dlth_tf.experiment.engine.fit_callbacks import StopAfter
+from dlth_tf.experiment.engine.folder import ExperimentFolder
+from dlth_tf.experiment.plan.trainings import Training
 from tests.program.conftest import ROOT
 
 TASK = ("--method=rst", "--validation_fraction=0.2", "--model=mlp")
@@ -93,7 +93,7 @@ def test_exit_code_of_a_signal(train, at_step, tmp_path, number):
 
 SIGNALS_WHERE_EXCEPTIONS_ARE_LOST = """
 import os, signal
-from dlth_tf.experiment.stop_signals import StopSignals
+from dlth_tf.experiment.engine.stop_signals import StopSignals
 
 class Signalling:
     def __del__(self):
@@ -167,7 +167,7 @@ def test_killed_just_after_a_training_was_finished(train, monkeypatch, tmp_path)
     class Killed(BaseException):
         pass
 
-    own = StageStore.finish
+    own = ExperimentFolder.finish
 
     def finish(self, stage, record):
         own(self, stage, record)
@@ -175,7 +175,7 @@ def test_killed_just_after_a_training_was_finished(train, monkeypatch, tmp_path)
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(StageStore, "finish", finish)
+        patch.setattr(ExperimentFolder, "finish", finish)
         with pytest.raises(Killed):
             train(*DENSE, f"--output_dir={tmp_path}")
     assert list(tmp_path.glob("stages/*/checkpoint-*.npz"))

@@ -13,16 +13,15 @@ import time
 
 import pytest
 
-from dlth_tf.experiment import results as module
-from dlth_tf.experiment.lock import InUse, Lock
-from dlth_tf.experiment.plan import Shard
-from dlth_tf.experiment.results import Results
+from dlth_tf.experiment.engine.lock import InUse, Lock
+from dlth_tf.experiment.plan.runs import Shard
+from dlth_tf.experiment.results import claim
 from tests.program.conftest import ROOT
 
 _HOLD = """
 import sys, time
 from pathlib import Path
-from dlth_tf.experiment.lock import Lock
+from dlth_tf.experiment.engine.lock import Lock
 with Lock(Path(sys.argv[1]), "it").held():
     print("held", flush=True)
     time.sleep(60)
@@ -120,11 +119,11 @@ def test_waiting_for_a_holder(path):
 
 
 def begin(folder, shard=None):
-    return Results(folder).in_use(shard, lambda line: None)
+    return claim.in_use(folder, shard, lambda line: None)
 
 
 def test_shards_share_a_folder_with_one_another_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_BEGINNING_SECONDS", 0.1)
+    monkeypatch.setattr(claim, "_BEGINNING_SECONDS", 0.1)
     with begin(tmp_path, Shard(0, 2)), begin(tmp_path, Shard(1, 2)):
         with pytest.raises(InUse, match=f"--output_dir '{tmp_path}' is in use"):
             begin(tmp_path).__enter__()
@@ -137,7 +136,7 @@ def test_shards_share_a_folder_with_one_another_alone(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("no_flock")
 def test_a_folder_without_locks_is_used_by_one_program_that_says_so(tmp_path):
     told = []
-    with Results(tmp_path).in_use(None, told.append):
+    with claim.in_use(tmp_path, None, told.append):
         assert len(told) == 1 and "has no locks (No locks available)" in told[0]
     with pytest.raises(OSError, match=f"'{tmp_path}' can't be locked"):
         begin(tmp_path, Shard(0, 2)).__enter__()

@@ -8,9 +8,7 @@ from absl.testing import flagsaver
 
 from dlth_tf import train as program
 from dlth_tf.experiment import flags as program_flags
-from dlth_tf.experiment.plan import runs_of
-from dlth_tf.experiment.progress import Reporter
-from dlth_tf.experiment.workbench import PlanBench
+from official import data
 from tests.program.conftest import ROOT
 
 TABLES = {
@@ -47,15 +45,14 @@ def steps_of_cell(method: str, training: int) -> list[int]:
 
 @pytest.fixture
 def plan(monkeypatch, tmp_path):
-    """Parses a flagfile as the program does; returns its settings and a workbench."""
+    """Parses a flagfile as the program does; returns its experiment and images."""
     monkeypatch.chdir(ROOT)
 
     def parse(path: Path):
         with flagsaver.flagsaver():
             program.flags.FLAGS(["train", f"--flagfile={path}"])
-            settings = program_flags.settings()
-        bench = PlanBench(settings.task, tmp_path, None, Reporter())
-        return settings, bench
+            settings = program_flags.experiment()
+        return settings, data.describe(settings.protocol.task.dataset)
 
     return parse
 
@@ -73,24 +70,29 @@ def test_every_cell_has_a_flagfile_and_every_flagfile_is_a_cell():
 def test_a_cell_takes_the_steps_of_the_paper(plan, table, cell):
     dataset, network, training = TABLES[table]
     method, sparsity = CELLS[cell]
-    settings, bench = plan(Path("configs/paper", table, f"{cell}.flags"))
-    assert (settings.task.dataset, settings.task.network) == (dataset, network)
-    runs = runs_of(settings)
-    assert [(run.method, run.sparsity) for run in runs] == [(method, sparsity)] * SEEDS
+    settings, images = plan(Path("configs/paper", table, f"{cell}.flags"))
+    assert (settings.protocol.task.dataset, settings.protocol.task.network) == (
+        dataset,
+        network,
+    )
+    runs = settings.runs()
+    assert [(run.method, run.trial.sparsity) for run in runs] == [
+        (method, sparsity)
+    ] * SEEDS
     for run in runs:
-        stages = [stage for stage in run.stage.lineage() if stage.steps(bench)]
-        steps = [stage.steps(bench) for stage in stages]
+        stages = [stage for stage in run.stage.lineage() if stage.steps(images)]
+        steps = [stage.steps(images) for stage in stages]
         assert steps == steps_of_cell(method, training)
-        batches = {stage.images(bench) // stage.steps(bench) for stage in stages}
-        assert batches <= {64, settings.recipe.batch_size}
+        batches = {stage.images(images) // stage.steps(images) for stage in stages}
+        assert batches <= {64, settings.protocol.recipe.batch_size}
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_the_cells_are_those_of_the_table(plan, table):
     settings, _ = plan(Path("configs/paper", f"{table}.flags"))
     cells = [plan(Path("configs/paper", table, f"{cell}.flags"))[0] for cell in CELLS]
-    whole = {run.name: run.stage.key for run in runs_of(settings)}
-    parts = {run.name: run.stage.key for cell in cells for run in runs_of(cell)}
+    whole = {run.name: run.stage.key for run in settings.runs()}
+    parts = {run.name: run.stage.key for cell in cells for run in cell.runs()}
     assert whole == parts
     assert len(whole) == len(CELLS) * SEEDS
 
@@ -99,8 +101,8 @@ def test_the_cells_are_those_of_the_table(plan, table):
     "path", sorted(ROOT.glob("configs/*.flags")), ids=os.path.basename
 )
 def test_other_flagfiles_dry_run(plan, path):
-    settings, bench = plan(path)
-    assert all(run.stage.steps(bench) for run in runs_of(settings))
+    settings, images = plan(path)
+    assert all(run.stage.steps(images) for run in settings.runs())
 
 
 def test_the_program_dry_runs_a_table_of_imagenet_without_imagenet(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import dlth_tf as dlth
-from dlth_tf.experiment import saliency
-from dlth_tf.experiment.placement import Placement, layer_sparsity
+from dlth_tf.experiment.engine import computing
+from dlth_tf.experiment.plan.sparsity_placement import SparsityPlacement, layer_sparsity
 from official import data
 from tests.program.conftest import results_in
 from tests.program.test_usage import only_line
@@ -24,13 +24,13 @@ def test_layer_sparsities_are_read_in_three_forms():
 
 def test_without_names_all_layers_but_the_first_and_the_last_are_masked():
     kernels = ["a", "b", "c", "d"]
-    placed = Placement(distribution="erk").sparsity(kernels, 0.9)
+    placed = SparsityPlacement(distribution="erk").sparsity(kernels, 0.9)
     assert placed == dlth.ErdosRenyiKernel(0.9, ("b", "c"))
 
 
 def test_a_network_of_two_layers_needs_names():
     with pytest.raises(ValueError, match=r"Name some by --layers\. The network's: a, b"):
-        Placement().sparsity(["a", "b"], 0.9)
+        SparsityPlacement().sparsity(["a", "b"], 0.9)
 
 
 def rows_of_table(text: str) -> dict[str, list[str]]:
@@ -103,9 +103,9 @@ def test_rivals_at_initialisation(train, tmp_path):
 
 
 def test_images_to_score_by_are_the_first_of_the_order_some_at_a_time(monkeypatch):
-    monkeypatch.setattr(saliency, "_AT_A_TIME", 30)
+    monkeypatch.setattr(computing, "_IMAGES_AT_A_TIME", 30)
     digits = data.load("digits")
-    found = list(saliency.FirstImages(digits, 100, seed=3))
+    found = list(computing.FirstImages(digits, 100, seed=3))
     assert [len(labels) for _, labels in found] == [30, 30, 30, 10]
     at_once = next(iter(digits.train_batches(100, seed=3)))
     for parts, whole in zip(zip(*found, strict=True), at_once, strict=True):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from dlth_tf.experiment.methods import METHODS
+from dlth_tf.experiment.plan.methods import METHODS
 from tests.program.conftest import results_in
 
 _RUN = re.compile(r"  (\S+) +(-?[\d,]+) images +[\d.]+ x dense")

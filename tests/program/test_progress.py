@@ -3,7 +3,7 @@
 import dataclasses
 import io
 
-from dlth_tf.experiment.progress import Reporter
+from dlth_tf.experiment.engine.progress import Reporter
 
 _SHOW_CURSOR = "\x1b[?25h"
 

@@ -8,27 +8,28 @@ from importlib import metadata
 import pytest
 from absl.testing import flagsaver
 
-from dlth_tf.experiment.results import Results
-from dlth_tf.experiment.table import table
+from dlth_tf.experiment.engine.folder import ExperimentFolder
+from dlth_tf.experiment.results import claim
+from dlth_tf.experiment.results.results import Results
+from dlth_tf.experiment.results.row import read_row
+from dlth_tf.experiment.results.table import table
 from tests.program.conftest import QUICK, results_in
 
 SHORT = ("--model=mlp", "--epochs=1", "--train_examples=64")
 
 
-def settings(*arguments: str):
+def experiment(*arguments: str):
     """What flags stand for."""
     from dlth_tf import train as program
 
     with flagsaver.flagsaver():
         program.flags.FLAGS(["train", *QUICK, *arguments])
-        return program.program_flags.settings()
+        return program.program_flags.experiment()
 
 
 def planned(*arguments: str):
     """The runs that flags stand for."""
-    from dlth_tf.experiment.plan import runs_of
-
-    return runs_of(settings(*arguments))
+    return experiment(*arguments).runs()
 
 
 def test_names_of_runs_tell_their_sparsities_apart():
@@ -106,20 +107,23 @@ def result(seed: int, left: float, method: str = "rst") -> dict:
     }
 
 
+def row(*arguments, **changes):
+    return read_row(result(*arguments) | changes)
+
+
 def test_a_run_under_an_earlier_name_is_counted_once(tmp_path):
     for name in ("rst-0.790285-seed0", "rst-0.7902848-seed0"):
         folder = tmp_path / "runs" / name
         folder.mkdir(parents=True)
         (folder / "result.json").write_text(json.dumps(result(0, 0.1)))
-    assert Results(tmp_path).publish() == table([result(0, 0.1)])
+    assert Results(ExperimentFolder(tmp_path)).publish() == table([row(0, 0.1)])
     assert results_in(tmp_path) == [result(0, 0.1)]
-    assert (tmp_path / "table.md").read_text() == table([result(0, 0.1)]) + "\n"
+    assert (tmp_path / "table.md").read_text() == table([row(0, 0.1)]) + "\n"
 
 
 def test_a_table_of_means_and_failures():
-    failed = result(2, 0.1) | {"failed": "diverged"}
-    seeds = [result(0, 0.1), result(1, 0.2) | {"test_accuracy": 0.75}, failed]
-    assert table([*seeds, result(0, 1.0, "dense") | {"sparsity": 0.0}]) == TABLE
+    seeds = [row(0, 0.1), row(1, 0.2, test_accuracy=0.75), row(2, 0.1, failed="diverged")]
+    assert table([*seeds, row(0, 1.0, "dense", sparsity=0.0)]) == TABLE
 
 
 TABLE = """\
@@ -136,16 +140,17 @@ TABLE = """\
 
 
 def test_a_failed_run_is_done_until_its_stage_is_removed(tmp_path):
-    results = Results(tmp_path / "moved")
+    folder = ExperimentFolder(tmp_path / "moved")
+    results = Results(folder)
     (run,) = planned("--method=dense")
     assert not results.is_done(run) and results.failure(run) is None
-    results.folder(run).mkdir(parents=True)
-    row = result(0, 1.0, "dense") | {"key": run.stage.key}
-    path = results.folder(run) / "result.json"
-    path.write_text(json.dumps(row))
+    folder.run(run.name).mkdir(parents=True)
+    record = result(0, 1.0, "dense") | {"key": run.stage.key}
+    path = folder.run(run.name) / "result.json"
+    path.write_text(json.dumps(record))
     assert results.is_done(run) and results.failure(run) is None
     assert not results.is_done(planned("--method=dense", "--epochs=3")[0])
-    failed = row | {"failed": "diverged", "stages": ["/elsewhere/stages/last"]}
+    failed = record | {"failed": "diverged", "stages": ["/elsewhere/stages/last"]}
     path.write_text(json.dumps(failed))
     assert not results.is_done(run)
     stage = tmp_path / "moved" / "stages" / "last"
@@ -156,33 +161,33 @@ def test_a_failed_run_is_done_until_its_stage_is_removed(tmp_path):
 
 def test_a_folder_is_of_one_experiment_and_knows_what_was_asked_for(tmp_path):
     tmp_path = tmp_path / "not" / "there"
-    results, first = Results(tmp_path), settings("--method=dense", "--seed=0")
-    more = settings("--method=rst,dense", "--seed=0,1")
-    with results.in_use(None, pytest.fail):
+    first = experiment("--method=dense", "--seed=0")
+    more = experiment("--method=rst,dense", "--seed=0,1")
+    with claim.in_use(tmp_path, None, pytest.fail):
         assert [path.name for path in tmp_path.iterdir()] == [".lock"]
     for asked in (first, more, first):
-        results.check(asked)
-        results.claim(asked)
+        claim.check_free(tmp_path, asked)
+        claim.claim(tmp_path, asked)
     rows = json.loads((tmp_path / "experiment.json").read_text())["asked"]
     assert rows == [
         {"method": ["dense"], "sparsity": [0.9], "seed": [0]},
         {"method": ["rst", "dense"], "sparsity": [0.9], "seed": [0, 1]},
     ]
-    for act in (results.check, results.claim):
+    for act in (claim.check_free, claim.claim):
         with pytest.raises(ValueError, match=r"--epochs is 2 there and 3 here\. Choose"):
-            act(settings("--method=dense", "--epochs=3"))
+            act(tmp_path, experiment("--method=dense", "--epochs=3"))
     (tmp_path / "experiment.json").unlink()
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(ValueError, match="is not empty and holds no experiment"):
-        results.claim(first)
+        claim.claim(tmp_path, first)
     (tmp_path / "experiment.json").write_text("{")
     with pytest.raises(OSError, match=r"experiment\.json' is damaged \(.*Remove it"):
-        results.check(first)
+        claim.check_free(tmp_path, first)
 
 
 def test_size_is_the_mean_of_the_seeds_like_the_accuracy():
-    row = table([result(0, 0.1), result(1, 0.2)]).splitlines()[-1]
-    cells = [cell.strip() for cell in row.split("|")]
+    last = table([row(0, 0.1), row(1, 0.2)]).splitlines()[-1]
+    cells = [cell.strip() for cell in last.split("|")]
     assert cells[4:6] == ["15.0%", "15.0%"]
 
 

@@ -10,9 +10,9 @@ import subprocess
 import pytest
 
 from benchmarks.same_results import differences
-from dlth_tf.experiment import results
-from dlth_tf.experiment.lock import Lock
-from dlth_tf.experiment.plan import Shard
+from dlth_tf.experiment.engine.lock import Lock
+from dlth_tf.experiment.plan.runs import Shard
+from dlth_tf.experiment.results import claim
 from dlth_tf.reporting.missing import missing_seeds
 from dlth_tf.reporting.reading import read_experiment
 from tests.program.conftest import QUICK, ROOT, command, results_in
@@ -58,7 +58,7 @@ def test_what_was_asked_for_is_noted_once(alone):
 
 @pytest.mark.parametrize("shard", [[], ["--shard=0/2"]])
 def test_a_second_program_is_refused(train, monkeypatch, tmp_path, shard):
-    monkeypatch.setattr(results, "_BEGINNING_SECONDS", 0.1)
+    monkeypatch.setattr(claim, "_BEGINNING_SECONDS", 0.1)
     folder = tmp_path / "experiment"
     folder.mkdir()
     with Lock(folder / ".lock", "it").held():

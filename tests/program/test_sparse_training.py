@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 
-from dlth_tf.experiment.stop_signals import Stopped
+from dlth_tf.experiment.engine.stop_signals import Stopped
 from dlth_tf.tickets.ticket import Ticket
 from tests.program.conftest import results_in
 from tests.program.test_usage import only_line
@@ -71,7 +71,7 @@ def test_set_and_rigl_begin_with_the_shared_random_ticket(folder):
 def test_stopped_after_an_epoch_it_ends_with_the_same_bits(
     train, folder, tmp_path, monkeypatch
 ):
-    from dlth_tf.experiment.save_checkpoint import SaveCheckpoint
+    from dlth_tf.experiment.engine.fit_callbacks import SaveCheckpoint
 
     save = SaveCheckpoint.on_epoch_end
 

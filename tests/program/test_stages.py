@@ -5,29 +5,34 @@ import dataclasses
 import pytest
 
 from dlth_tf.callbacks.schedules import PenaltyGrowth
-from dlth_tf.experiment.lab import Cycles, Lab
-from dlth_tf.experiment.methods import METHODS
-from dlth_tf.experiment.moment import Moment
-from dlth_tf.experiment.placement import Placement
-from dlth_tf.experiment.stages import InitialWeights, Task
-from dlth_tf.experiment.training_stages import Training, TransformationRecipe
+from dlth_tf.experiment.plan.methods import METHODS
+from dlth_tf.experiment.plan.protocol import (
+    Cycles,
+    Protocol,
+    Task,
+    TransformationRecipe,
+)
+from dlth_tf.experiment.plan.sparsity_placement import SparsityPlacement
+from dlth_tf.experiment.plan.stages import InitialWeights
+from dlth_tf.experiment.plan.times import TrainingPoint
+from dlth_tf.experiment.plan.trainings import Training
+from dlth_tf.experiment.plan.trial import Trial
 from official.training.recipe import Recipe
 
 TRANSFORMATION = TransformationRecipe(PenaltyGrowth(hold=10), 32, 0.01, 0.9, 5e-4)
-LAB = Lab(
+PROTOCOL = Protocol(
     task=Task("mlp", "digits"),
     recipe=Recipe(2, 32, ((0, 0.1),), 0.9, 5e-4),
     transformation=TRANSFORMATION,
     cycles=Cycles(3, TRANSFORMATION),
-    rewind_to=Moment(),
-    placement=Placement(),
-    sparsity=0.9,
-    seed=0,
+    rewind_to=TrainingPoint(),
+    placement=SparsityPlacement(),
 )
+TRIAL = Trial(PROTOCOL, sparsity=0.9, seed=0)
 
 
-def at(**changes) -> Lab:
-    return dataclasses.replace(LAB, **changes)
+def at(*, sparsity: float = 0.9, seed: int = 0, **changes) -> Trial:
+    return Trial(dataclasses.replace(PROTOCOL, **changes), sparsity, seed)
 
 
 def keys(stage, kind) -> set[str]:
@@ -53,12 +58,12 @@ def test_lth_and_l1_share_one_pretraining_at_all_sparsities():
 def test_all_methods_of_a_seed_share_the_initial_weights():
     found = set()
     for method in METHODS.values():
-        found |= keys(method(LAB), InitialWeights)
+        found |= keys(method(TRIAL), InitialWeights)
     assert len(found) == 1
 
 
 def test_scratch_and_rst_share_the_random_ticket():
-    assert METHODS["scratch"](LAB).ticket.key == METHODS["rst"](LAB).ticket.key
+    assert METHODS["scratch"](TRIAL).ticket.key == METHODS["rst"](TRIAL).ticket.key
 
 
 @pytest.mark.parametrize(
@@ -66,21 +71,21 @@ def test_scratch_and_rst_share_the_random_ticket():
     [
         {"seed": 1},
         {"sparsity": 0.8},
-        {"recipe": dataclasses.replace(LAB.recipe, epochs=3)},
+        {"recipe": dataclasses.replace(PROTOCOL.recipe, epochs=3)},
         {"task": Task("mlp", "digits", train_examples=100)},
-        {"placement": Placement(layers=("dense*",))},
+        {"placement": SparsityPlacement(layers=("dense*",))},
     ],
 )
 def test_another_definition_is_another_stage(change):
-    assert METHODS["rst"](at(**change)).key != METHODS["rst"](LAB).key
+    assert METHODS["rst"](at(**change)).key != METHODS["rst"](TRIAL).key
 
 
 def test_a_stage_has_the_same_key_in_every_process():
-    assert METHODS["rst"](LAB).key == "1e4a2edee52e3233"
+    assert METHODS["rst"](TRIAL).key == "1e4a2edee52e3233"
 
 
 def test_parents_come_first():
-    order = [stage.key for stage in METHODS["rst"](LAB).lineage()]
-    for stage in METHODS["rst"](LAB).lineage():
+    order = [stage.key for stage in METHODS["rst"](TRIAL).lineage()]
+    for stage in METHODS["rst"](TRIAL).lineage():
         for parent in stage.parents:
             assert order.index(parent.key) < order.index(stage.key)

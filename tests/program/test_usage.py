@@ -1,5 +1,6 @@
 """What the program says to a wrong command: one clear line, and an exit code."""
 
+import dataclasses
 import importlib.util
 import os
 import re
@@ -11,7 +12,7 @@ import pytest
 from absl.testing import flagsaver
 
 from dlth_tf.experiment import flags as program_flags
-from dlth_tf.experiment.flag_names import flag_of
+from dlth_tf.experiment.results.claim import flag_of
 from dlth_tf.tfmot import engine
 from dlth_tf.train import flags
 from official import data
@@ -208,8 +209,8 @@ def test_every_setting_is_known_by_its_flag():
 
     with flagsaver.flagsaver():
         FLAGS(["train"])
-        shared = program_flags.settings().shared()
-    assert {flag_of(path).removeprefix("--") for path in paths(shared)} <= set(FLAGS)
+        protocol = dataclasses.asdict(program_flags.experiment().protocol)
+    assert {flag_of(path).removeprefix("--") for path in paths(protocol)} <= set(FLAGS)
 
 
 def test_folder_of_something_else(train, tmp_path):

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from dlth_tf.experiment.methods import written
+from dlth_tf.experiment.plan.methods import written
 from dlth_tf.reporting.comparison import Cell, Comparison
 from dlth_tf.reporting.drawing import (
     BAND,

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from dlth_tf.experiment.methods import written
+from dlth_tf.experiment.plan.methods import written
 from dlth_tf.reporting.comparison import Cell, Comparison
 from dlth_tf.reporting.drawing import (
     BAND,

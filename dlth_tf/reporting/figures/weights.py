@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from dlth_tf.experiment.methods import written
+from dlth_tf.experiment.plan.methods import written
 from dlth_tf.reporting.comparison import Cell, Comparison
 from dlth_tf.reporting.drawing import (
     INK,

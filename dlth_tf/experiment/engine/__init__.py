@@ -1,0 +1,1 @@
+"""How it is done: stages are computed once, kept, and gone on with where they stopped."""

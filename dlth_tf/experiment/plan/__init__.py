@@ -1,0 +1,1 @@
+"""What is to be done: methods, and the stages they are made of. Nothing is computed."""

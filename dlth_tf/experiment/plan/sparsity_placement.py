@@ -1,0 +1,129 @@
+"""Where the sparsity of an experiment goes, and what is removed as a whole."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+
+from dlth_tf.tickets.erdos_renyi import ErdosRenyi, ErdosRenyiKernel
+from dlth_tf.tickets.ratios import PerLayer, PerStage
+from dlth_tf.tickets.sparsity import Global, Sparsity, Uniform, check_sparsity
+from dlth_tf.tickets.units import unit_named
+from official.common.choices import choose
+
+DISTRIBUTIONS: dict[str, Callable[[float, Sequence[str]], Sparsity]] = {
+    "uniform": Uniform,
+    "er": ErdosRenyi,
+    "erk": ErdosRenyiKernel,
+    "global": Global,
+}
+_STAND_IN = "s"
+_LAYER_NUMBERS = re.compile(r"\d+(-\d+)?")
+
+
+@dataclasses.dataclass(frozen=True)
+class SparsityPlacement:
+    """Where the sparsity goes.
+
+    Attributes:
+        layers: name patterns of the layers that are masked; none: all but the first and
+            the last.
+        distribution: how they share the sparsity out, one of `DISTRIBUTIONS`.
+        layer_sparsity: the sparsity of each layer instead, see `layer_sparsity`; numbers
+            in it hold in every cycle of an iterative method.
+        unit: what is removed as a whole, see `dlth_tf.tickets.units.unit_named`.
+
+    Raises:
+        ValueError: a value that makes no sense, or two that exclude each other.
+    """
+
+    layers: tuple[str, ...] = ()
+    distribution: str = "uniform"
+    layer_sparsity: str = ""
+    unit: str = "weight"
+
+    def __post_init__(self) -> None:
+        choose("distribution", self.distribution, DISTRIBUTIONS)
+        if self.unit != "filter":  # Made, it loads Keras, which takes seconds.
+            unit_named(self.unit)
+        if self.layer_sparsity:
+            layer_sparsity(self.layer_sparsity, 0.0)
+            if self.layers or self.distribution != "uniform":
+                raise ValueError(
+                    "--layer_sparsity says what every layer loses, and goes with neither "
+                    "--layers nor a distribution. Received: "
+                    f"--layers={','.join(self.layers)} and "
+                    f"--distribution={self.distribution}"
+                )
+
+    @property
+    def title(self) -> str:
+        """What distinguishes it, in a word or two; nothing for the usual one."""
+        unusual = [
+            self.distribution if self.distribution != "uniform" else "",
+            self.layer_sparsity,
+            self.unit if self.unit != "weight" else "",
+        ]
+        return " ".join(word for word in unusual if word)
+
+    def sparsity(self, kernels: Sequence[str], sparsity: float) -> Sparsity:
+        """What it makes of a sparsity for a network with these kernels.
+
+        Raises:
+            ValueError: there is no layer to mask.
+        """
+        if self.layer_sparsity:
+            return layer_sparsity(self.layer_sparsity, sparsity)
+        layers = self.layers or tuple(kernels[1:-1])
+        if not layers:
+            raise ValueError(
+                "There is no layer between the first and the last one to be masked. Name "
+                f"some by --layers. The network's: {', '.join(kernels)}"
+            )
+        return DISTRIBUTIONS[self.distribution](sparsity, layers)
+
+
+def layer_sparsity(text: str, sparsity: float) -> Sparsity:
+    """Reads sparsities written layer by layer.
+
+    Args:
+        text: `"[0,s,s,s,0]"` for stem, stages and classifier; `"0-4:0.5,5:0.6"` for
+            layers by number; or `"stage1*:0.9,stage2*:s"` for layers by name pattern.
+        sparsity: what `s` stands for.
+
+    Raises:
+        ValueError: the text has another form, or a number is outside [0, 1).
+
+    Example:
+
+    >>> layer_sparsity("[0,s,0.5,0]", 0.9)
+    PerStage(ratios=(0.0, 0.9, 0.5, 0.0))
+    """
+    listed = re.fullmatch(r"\[(.*)\]", text.strip())
+    if listed:
+        return PerStage([_number(part, sparsity, text) for part in listed[1].split(",")])
+    pairs = [part.rpartition(":") for part in text.split(",")]
+    by_name = {name.strip(): _number(part, sparsity, text) for name, _, part in pairs}
+    if "" in by_name or len(by_name) < len(pairs):
+        raise _not_understood(text)
+    if all(_LAYER_NUMBERS.fullmatch(name) for name in by_name):
+        return PerLayer(",".join(f"{name}:{value!r}" for name, value in by_name.items()))
+    for name, value in by_name.items():
+        check_sparsity(value, f" for '{name}'")
+    return by_name
+
+
+def _number(text: str, stand_in: float, whole: str) -> float:
+    if text.strip() == _STAND_IN:
+        return stand_in
+    try:
+        return float(text)
+    except ValueError:
+        raise _not_understood(whole) from None
+
+
+def _not_understood(text: str) -> ValueError:
+    return ValueError(
+        "--layer_sparsity must look like '[0,s,s,s,0]' (stem, stages, classifier), "
+        "'0-4:0.5,5:s' (layers by number) or 'stage1*:0.9,stage2*:s' (by name pattern), "
+        f"where s is the swept --sparsity. Received: {text!r}"
+    )

@@ -1,0 +1,1 @@
+"""What came of it: a row for each run, audited before it is written."""

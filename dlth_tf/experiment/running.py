@@ -1,0 +1,107 @@
+"""Doing the runs of an experiment, once flags are known to make sense."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dlth_tf.experiment.command_line import FAILURE, say, with_advice
+from dlth_tf.experiment.engine.computing import check
+from dlth_tf.experiment.engine.context import Context
+from dlth_tf.experiment.engine.folder import EXPORT
+from dlth_tf.experiment.engine.lock import InUse
+from dlth_tf.experiment.engine.runner import obtain
+from dlth_tf.experiment.plan.runs import Run, batch_sizes, stages_of
+from dlth_tf.experiment.plan.stages import StageFailed
+from dlth_tf.experiment.results.finished_run import FinishedRun, export_run
+from dlth_tf.experiment.results.results import Results
+from dlth_tf.experiment.results.row import FailedRow, FinishedRow
+from dlth_tf.experiment.results.rows import failed_row, finished_row
+from official.modeling import networks
+
+_LOOK_AGAIN_SECONDS = 1.0
+
+
+def check_runs(runs: Sequence[Run], context: Context) -> None:
+    """Finds what is wrong with the settings before anything is trained.
+
+    Raises:
+        ValueError: one of them makes no sense with this network, data or backend.
+    """
+    networks.check_exists(context.task.network)
+    train_size = context.sizes.train_size
+    for flag, size in batch_sizes(runs).items():
+        if not 1 <= size <= train_size:
+            raise ValueError(
+                f"--{flag} must be from 1 to the {train_size} training images of "
+                f"{context.task.dataset!r}. Received: {size}"
+            )
+    for stage in stages_of(runs):
+        check(stage, context)
+
+
+def make_runs(
+    runs: Sequence[Run], context: Context, results: Results, flags: Mapping[str, Any]
+) -> int:
+    """Makes all runs, those last that need a stage another program is at.
+
+    Args:
+        runs: those to be made.
+        context: what they are made with.
+        results: where their rows go.
+        flags: to be recorded with each.
+
+    Returns:
+        The program's exit code.
+    """
+    reporter = context.reporter
+    waiting = list(enumerate(runs, 1))
+    told = in_use = ""
+    while waiting:
+        tried, waiting = waiting, []
+        for number, run in tried:
+            reporter.run(number, len(runs), run.name)
+            try:
+                row = _row_of(run, context)
+                if context.hardware.workers.is_chief:
+                    results.file(run, row, flags)
+            except InUse as error:
+                waiting.append((number, run))
+                in_use = str(error)
+            except OSError as error:
+                return say(f"{run.name}: {with_advice(error)}", FAILURE)
+            else:
+                reporter.line(f"    {_told(row)}")
+        if len(waiting) == len(tried):
+            if in_use != told:
+                reporter.line(f"Waiting: {in_use}")
+            told = in_use
+            time.sleep(_LOOK_AGAIN_SECONDS)
+    return 0
+
+
+def export_runs(runs: Sequence[Run], context: Context, results: Results) -> int:
+    """Exports each run that is not exported yet, less those that failed."""
+    for run in runs:
+        folder = context.folder.run(run.name)
+        if (folder / EXPORT).exists() or results.failure(run):
+            continue
+        try:
+            export_run(FinishedRun.read(folder), folder / EXPORT, context.data)
+        except (RuntimeError, OSError) as error:
+            return say(f"{run.name}: {error}", FAILURE)
+        context.reporter.line(f"Exported: {folder / EXPORT}")
+    return 0
+
+
+def _row_of(run: Run, context: Context) -> FinishedRow | FailedRow:
+    try:
+        obtain(run.stage, context)
+        return finished_row(run, context)
+    except StageFailed as failure:
+        return failed_row(run, context, failure)
+
+
+def _told(row: FinishedRow | FailedRow) -> str:
+    if isinstance(row, FailedRow):
+        return row.failed
+    return f"test accuracy {100 * row.test_accuracy:.2f}%"
