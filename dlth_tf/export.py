@@ -6,9 +6,6 @@ The folder holds the SavedModel, metadata.json, and what else --format names. No
 this project is needed to load any of it.
 """
 
-import os
-from typing import TYPE_CHECKING
-
 from absl import flags
 
 from dlth_tf.experiment import flags as program_flags
@@ -22,10 +19,8 @@ from dlth_tf.experiment.command_line import (
 from dlth_tf.experiment.finished_run import FinishedRun
 from dlth_tf.experiment.quiet import start_tensorflow_quietly
 from dlth_tf.experiment.run_export import export_run
+from official import data
 from official.common.path_flag import DEFINE_path
-
-if TYPE_CHECKING:
-    from official.data.image_data import ImageData
 
 program_flags.register()
 FLAGS = program_flags.FLAGS
@@ -65,8 +60,10 @@ def main(argv: list[str]) -> int:
 def _export() -> int:
     run = FinishedRun.read(FLAGS.run)
     start_tensorflow_quietly()
+    data_dir = FLAGS.data_dir or run.result["flags"].get("data_dir")
+    images = data.load(run.task.dataset, data_dir=data_dir)
     metadata = export_run(
-        run, FLAGS.output, _data(run), FLAGS.format, FLAGS.normalization_inside
+        run, FLAGS.output, images, FLAGS.format, FLAGS.normalization_inside
     )
     size = sum(metadata["bytes"].values())
     print(
@@ -77,17 +74,5 @@ def _export() -> int:
     return 0
 
 
-def _data(run: FinishedRun) -> "ImageData":
-    from official import data
-
-    data_dir = FLAGS.data_dir or run.result["flags"].get("data_dir")
-    return data.load(run.task.dataset, data_dir=data_dir and os.fspath(data_dir))
-
-
-def run() -> None:
-    """The command's entry point."""
-    start(main)
-
-
 if __name__ == "__main__":
-    run()
+    start(main)
