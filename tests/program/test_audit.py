@@ -55,13 +55,12 @@ def test_a_failed_run_is_not_trained_again_for_nothing(train, swept):
 
 def test_the_report_names_what_failed_and_does_not_miss_it(swept):
     from dlth_tf.reporting import report_text
-    from dlth_tf.reporting.missing import missing_seeds
-    from dlth_tf.reporting.reading import read_experiment
+    from dlth_tf.reporting.records import read_experiment
 
     page = (swept / "report.html").read_text("utf-8")
     assert "rst-0.9-seed0: diverged at step " in page
     assert "rst-0.9-seed0: diverged at step " in report_text(swept)
-    assert not missing_seeds(read_experiment(swept))
+    assert not read_experiment(swept).missing()
 
 
 def test_a_plan_trains_nothing_on_what_failed(train, swept):
