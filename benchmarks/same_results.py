@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dlth_tf.experiment.engine.folder import TICKET, WEIGHTS
+from dlth_tf.tickets.ticket import Ticket
+
 _MEASURED = ("test_accuracy", "test_loss", "test_top5", "train_images", "history")
 
 
@@ -22,13 +25,10 @@ def differences(found: Path, expected: Path) -> list[str]:
 
 
 def _contents(folder: Path) -> Iterator[tuple[str, object]]:
-    from dlth_tf.experiment.plan.stages import TicketStage, WeightsStage
-    from dlth_tf.tickets.ticket import Ticket
-
-    for path in folder.glob(f"stages/*/{WeightsStage.FILE}"):
+    for path in folder.glob(f"stages/*/{WEIGHTS}"):
         for name, value in np.load(path).items():
             yield f"{path.parent.name}/weights/{name}", value
-    for path in folder.glob(f"stages/*/{TicketStage.FILE}"):
+    for path in folder.glob(f"stages/*/{TICKET}"):
         for name, mask in Ticket.load(path).masks.items():
             yield f"{path.parent.name}/ticket/{name}", mask
     for path in folder.glob("stages/*/stage.json"):

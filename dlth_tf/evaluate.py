@@ -7,6 +7,9 @@ Nothing but the SavedModel is needed; another program may have made it.
 
 import dataclasses
 import json
+import statistics
+import timeit
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +25,14 @@ from dlth_tf.experiment.command_line import (
     start,
     start_tensorflow_quietly,
 )
+from dlth_tf.metrics import measure
+from dlth_tf.saved_classifier import SavedClassifier
 from dlth_tf.storage.files import atomic_write
+from official import data
 from official.common.path_flag import DEFINE_path
 
 program_flags.register()
 FLAGS = program_flags.FLAGS
-_BATCH_SIZES = (1, 128)
-_EVALUATION_BATCH = 500
 
 flags.declare_key_flag("dataset")
 flags.declare_key_flag("data_dir")
@@ -80,21 +84,14 @@ def main(argv: list[str]) -> int:
 
 def _evaluate() -> int:
     start_tensorflow_quietly()
-    from dlth_tf.evaluating import SavedClassifier, measure
-    from official import data
-
     classifier = SavedClassifier(FLAGS.saved_model, FLAGS.signature, FLAGS.output_name)
     if FLAGS.normalize and classifier.takes_whole_numbers:
         raise ValueError("--normalize: this SavedModel takes pixels, whole numbers.")
-    images = data.load(
-        FLAGS.dataset,
-        data_dir=FLAGS.data_dir,
-        train_examples=FLAGS.train_examples,
-        validation_fraction=FLAGS.validation_fraction,
+    images = _images()
+    batches = images.evaluation_batches(FLAGS.split, 500)
+    outputs, labels = map(
+        np.concatenate, zip(*((classifier(x), y) for x, y in batches), strict=True)
     )
-    if not FLAGS.normalize:
-        images = _as_they_come(images)
-    outputs, labels = _predictions(classifier, images)
     if outputs.shape[1:] != (len(images.class_names),):
         raise ValueError(
             f"The SavedModel's output must be [batch, {len(images.class_names)}], a "
@@ -105,9 +102,9 @@ def _evaluate() -> int:
         "dataset": FLAGS.dataset,
         "split": FLAGS.split,
         "normalized": FLAGS.normalize,
-        **dataclasses.asdict(measure(outputs, labels, images.class_names)),
+        **measure(outputs, labels, images.class_names),
         "images_per_second": _speeds(classifier, images),
-        **_sparsity(classifier),
+        **_sparsity(classifier.weights()),
     }
     if FLAGS.json:
         with atomic_write(FLAGS.json) as file:
@@ -116,45 +113,53 @@ def _evaluate() -> int:
     return 0
 
 
-def _as_they_come(images):
-    from official.data import Normalization
-
+def _images() -> data.ImageData:
+    images = data.load(
+        FLAGS.dataset,
+        data_dir=FLAGS.data_dir,
+        train_examples=FLAGS.train_examples,
+        validation_fraction=FLAGS.validation_fraction,
+    )
+    if FLAGS.normalize:
+        return images
     channels = images.input_shape[-1]
-    identity = Normalization(1.0, (0.0,) * channels, (1.0,) * channels)
-    return dataclasses.replace(images, normalization=identity)
+    as_they_come = data.Normalization(1.0, (0.0,) * channels, (1.0,) * channels)
+    return dataclasses.replace(images, normalization=as_they_come)
 
 
-def _predictions(classifier, images) -> tuple[np.ndarray, np.ndarray]:
-    outputs, labels = [], []
-    for x, y in images.evaluation_batches(FLAGS.split, _EVALUATION_BATCH):
-        outputs.append(classifier(x))
-        labels.append(y)
-    return np.concatenate(outputs), np.concatenate(labels)
-
-
-def _speeds(classifier, images) -> dict[str, float]:
-    from dlth_tf.evaluating import images_per_second
-
+def _speeds(classifier: SavedClassifier, images: data.ImageData) -> dict[str, float]:
+    sizes = [classifier.batch_size] if classifier.batch_size else [1, 128]
     speeds = {}
-    for size in (
-        _BATCH_SIZES if classifier.batch_size is None else [classifier.batch_size]
-    ):
+    for size in sizes:
         some, _ = next(iter(images.evaluation_batches(FLAGS.split, size)))
         batch = np.resize(some, (size, *some.shape[1:]))
         speeds[str(size)] = images_per_second(classifier, batch)
     return speeds
 
 
-def _sparsity(classifier) -> dict:
-    weights = classifier.weights()
+def images_per_second(
+    predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray, seconds: float = 1.0
+) -> float:
+    """Images per second of one batch after another, by the median call.
+
+    Args:
+        predict: from images to outputs.
+        images: the batch `[batch, height, width, channels]`.
+        seconds: about how long to measure, at least five calls.
+    """
+    timer = timeit.Timer(lambda: predict(images))
+    timer.timeit(3)  # The first calls take longer.
+    calls = max(5, int(seconds / timer.timeit(1)))
+    return len(images) / statistics.median(timer.repeat(calls, 1))
+
+
+def _sparsity(weights: dict[str, np.ndarray]) -> dict:
     size = sum(value.size for value in weights.values())
-    zeros = sum(int((value == 0).sum()) for value in weights.values())
+    zeros = {name: int((value == 0).sum()) for name, value in weights.items()}
     return {
         "weights": size,
-        "sparsity": zeros / size if size else None,
-        "sparsity_per_variable": {
-            name: float((value == 0).mean()) for name, value in weights.items()
-        },
+        "sparsity": sum(zeros.values()) / size if size else None,
+        "sparsity_per_variable": {n: zeros[n] / weights[n].size for n in weights},
     }
 
 
@@ -186,10 +191,5 @@ def _table(report: dict) -> str:
     return "\n".join([head, *(f"  {name:<{width}}  {value:>10}" for name, value in rows)])
 
 
-def run() -> None:
-    """The command's entry point."""
-    start(main)
-
-
 if __name__ == "__main__":
-    run()
+    start(main)

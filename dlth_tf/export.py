@@ -6,9 +6,6 @@ The folder holds the SavedModel, metadata.json, and what else --format names. No
 this project is needed to load any of it.
 """
 
-import os
-from typing import TYPE_CHECKING
-
 from absl import flags
 
 from dlth_tf.experiment import flags as program_flags
@@ -20,11 +17,9 @@ from dlth_tf.experiment.command_line import (
     start,
     start_tensorflow_quietly,
 )
-from dlth_tf.experiment.results.finished_run import FinishedRun, export_run
+from dlth_tf.experiment.results.finished_run import FinishedRun
+from official import data
 from official.common.path_flag import DEFINE_path
-
-if TYPE_CHECKING:
-    from official.data.image_data import ImageData
 
 program_flags.register()
 FLAGS = program_flags.FLAGS
@@ -64,8 +59,12 @@ def main(argv: list[str]) -> int:
 def _export() -> int:
     run = FinishedRun.read(FLAGS.run)
     start_tensorflow_quietly()
+    from dlth_tf.experiment.results.run_export import export_run
+
+    data_dir = FLAGS.data_dir or run.row.flags.get("data_dir")
+    images = data.load(run.task.dataset, data_dir=data_dir)
     metadata = export_run(
-        run, FLAGS.output, _data(run), FLAGS.format, FLAGS.normalization_inside
+        run, FLAGS.output, images, FLAGS.format, FLAGS.normalization_inside
     )
     size = sum(metadata["bytes"].values())
     print(
@@ -76,17 +75,5 @@ def _export() -> int:
     return 0
 
 
-def _data(run: FinishedRun) -> "ImageData":
-    from official import data
-
-    data_dir = FLAGS.data_dir or run.result["flags"].get("data_dir")
-    return data.load(run.task.dataset, data_dir=data_dir and os.fspath(data_dir))
-
-
-def run() -> None:
-    """The command's entry point."""
-    start(main)
-
-
 if __name__ == "__main__":
-    run()
+    start(main)

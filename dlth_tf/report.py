@@ -12,7 +12,6 @@ import sys
 
 from absl import flags
 
-from dlth_tf import reporting
 from dlth_tf.experiment import flags as program_flags
 from dlth_tf.experiment.command_line import (
     FAILURE,
@@ -35,34 +34,25 @@ flags.DEFINE_bool(
 
 
 def main(argv: list[str]) -> int:
+    from dlth_tf import reporting  # Takes its time, which --help must not.
+
     try:
         reject_arguments(argv)
-        return _print_text() if FLAGS.text else _write_page()
+        if FLAGS.text:
+            columns = shutil.get_terminal_size().columns
+            text = reporting.report_text(FLAGS.output_dir, columns)
+            show(reporting.printable(text, sys.stdout.encoding or "utf-8"))
+            return 0
+        written = reporting.write_report(FLAGS.output_dir)
     except (ValueError, FileNotFoundError) as error:
         return say(error, USAGE)
     except (OSError, ImportError) as error:
         return say(error, FAILURE)
-
-
-def _write_page() -> int:
-    written = reporting.write_report(FLAGS.output_dir)
     for line in written.skipped:
         print(f"Passed over: {line}", file=sys.stderr)
     print(f"Report: {written.page} ({written.figures} figures in figures/)")
     return 0
 
 
-def _print_text() -> int:
-    columns = shutil.get_terminal_size().columns
-    text = reporting.report_text(FLAGS.output_dir, columns)
-    show(reporting.printable(text, sys.stdout.encoding or "utf-8"))
-    return 0
-
-
-def run() -> None:
-    """The command's entry point."""
-    start(main)
-
-
 if __name__ == "__main__":
-    run()
+    start(main)

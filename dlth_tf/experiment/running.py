@@ -12,10 +12,11 @@ from dlth_tf.experiment.engine.lock import InUse
 from dlth_tf.experiment.engine.runner import obtain
 from dlth_tf.experiment.plan.runs import Run, batch_sizes, stages_of
 from dlth_tf.experiment.plan.stages import StageFailed
-from dlth_tf.experiment.results.finished_run import FinishedRun, export_run
+from dlth_tf.experiment.results.finished_run import FinishedRun
 from dlth_tf.experiment.results.results import Results
 from dlth_tf.experiment.results.row import FailedRow, FinishedRow
 from dlth_tf.experiment.results.rows import failed_row, finished_row
+from dlth_tf.experiment.results.run_export import export_run
 from official.modeling import networks
 
 _LOOK_AGAIN_SECONDS = 1.0

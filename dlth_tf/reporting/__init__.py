@@ -4,6 +4,14 @@ import dataclasses
 import os
 from pathlib import Path
 
+from dlth_tf.reporting.comparison import Comparison
+from dlth_tf.reporting.page import draw, render
+from dlth_tf.reporting.records import read_experiment
+from dlth_tf.reporting.terminal import as_text, printable
+from dlth_tf.storage.files import atomic_write
+
+__all__ = ["Written", "printable", "report_text", "write_report"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Written:
@@ -29,12 +37,6 @@ def write_report(output_dir: str | os.PathLike) -> Written:
     Raises:
         FileNotFoundError: there is nothing of an experiment in the folder.
     """
-    from dlth_tf.reporting.comparison import Comparison
-    from dlth_tf.reporting.gallery import draw
-    from dlth_tf.reporting.page import page
-    from dlth_tf.reporting.reading import read_experiment
-    from dlth_tf.storage.files import atomic_write
-
     experiment = read_experiment(output_dir)
     comparison = Comparison.of(experiment.runs)
     gallery = draw(experiment, comparison)
@@ -44,7 +46,7 @@ def write_report(output_dir: str | os.PathLike) -> Written:
         with atomic_write(folder / "figures" / f"{panel.name}.svg") as file:
             file.write(panel.svg)
     with atomic_write(folder / "report.html") as file:
-        file.write(page(experiment, comparison, gallery).encode())
+        file.write(render(experiment, comparison, gallery).encode())
     return Written(folder / "report.html", len(panels), experiment.skipped)
 
 
@@ -54,20 +56,5 @@ def report_text(output_dir: str | os.PathLike, columns: int = 80) -> str:
     Raises:
         FileNotFoundError: there is nothing of an experiment in the folder.
     """
-    from dlth_tf.reporting.comparison import Comparison
-    from dlth_tf.reporting.reading import read_experiment
-    from dlth_tf.reporting.terminal import as_text
-
     experiment = read_experiment(output_dir)
     return as_text(experiment, Comparison.of(experiment.runs), columns)
-
-
-def printable(text: str, encoding: str) -> str:
-    """The text as it is where the encoding has its signs, else drawn with plain ones."""
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        for sign, plain in zip("─├┤●·★≈±λ", "-||o.*~+l", strict=True):
-            text = text.replace(sign, plain)
-        text = text.encode(encoding, "replace").decode(encoding)
-    return text

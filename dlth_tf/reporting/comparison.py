@@ -2,20 +2,20 @@
 
 import dataclasses
 import functools
+import itertools
 import math
-import re
 import statistics
 from collections.abc import Iterable
 
 from scipy.stats import ttest_ind_from_stats
 
-from dlth_tf.experiment.plan.methods import METHODS, WITHOUT_SPARSITY, cell_name, written
-from dlth_tf.reporting.records import RunRecord
+from dlth_tf.experiment.plan.methods import METHODS, WITHOUT_SPARSITY, written
+from dlth_tf.reporting.records import RunRecord, cell_key
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """The runs of one method at one sparsity, one for each seed."""
+    """The runs of one method at one sparsity, one for each seed; all in percent."""
 
     method: str
     sparsity: float
@@ -23,7 +23,6 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """A name for it, fit for files and anchors."""
         return cell_key(self.method, self.sparsity)
 
     @property
@@ -34,8 +33,8 @@ class Cell:
 
     @functools.cached_property
     def percents(self) -> list[float]:
-        """Test accuracy of each seed, in percent."""
-        return [100 * run.accuracy for run in self.runs]
+        """Test accuracy of each seed."""
+        return [100 * run.test_accuracy for run in self.runs]
 
     @property
     def mean(self) -> float:
@@ -43,8 +42,13 @@ class Cell:
 
     @property
     def spread(self) -> float | None:
-        """Sample standard deviation over seeds, in points; None for one seed."""
+        """Sample standard deviation over seeds; None for one seed."""
         return statistics.stdev(self.percents) if len(self.runs) > 1 else None
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """One spread below the mean, and one above."""
+        return self.mean - (self.spread or 0.0), self.mean + (self.spread or 0.0)
 
     @property
     def accuracy(self) -> str:
@@ -54,22 +58,16 @@ class Cell:
 
     @property
     def cost(self) -> float | None:
-        """Mean cost of its runs, relative to dense; None if none is known."""
-        costs = [run.cost for run in self.runs if run.cost is not None]
-        return statistics.mean(costs) if costs else None
+        """Mean cost of its runs in images seen, relative to dense."""
+        return _mean(run.train_cost for run in self.runs)
 
     @property
     def weights_left(self) -> float | None:
-        """Mean over its runs; None if it is not known."""
-        known = [r.weights_left for r in self.runs if r.weights_left is not None]
-        return statistics.mean(known) if known else None
+        return _mean(run.weights_left for run in self.runs)
 
     @property
     def sampling_error(self) -> float:
-        """Standard error, in points, that the number of test images leaves in each run.
-
-        0.0 if that number is not known.
-        """
+        """Standard error that the number of test images leaves in each run, or 0.0."""
         images = self.runs[0].test_images
         share = min(max(self.mean / 100, 0.0), 1.0)
         return 100 * math.sqrt(share * (1 - share) / images) if images else 0.0
@@ -98,12 +96,9 @@ class Comparison:
 
     @classmethod
     def of(cls, runs: Iterable[RunRecord]) -> "Comparison":
-        grouped: dict[tuple[float, str], list[RunRecord]] = {}
-        for run in sorted(runs, key=_place):
-            grouped.setdefault((run.sparsity, run.method), []).append(run)
-        return cls(
-            tuple(Cell(method, s, tuple(runs)) for (s, method), runs in grouped.items())
-        )
+        ordered = sorted(runs, key=lambda r: (r.sparsity, method_place(r.method), r.seed))
+        grouped = itertools.groupby(ordered, lambda run: (run.method, run.sparsity))
+        return cls(tuple(Cell(*cell, tuple(runs)) for cell, runs in grouped))
 
     @property
     def methods(self) -> list[str]:
@@ -135,19 +130,11 @@ class Comparison:
         cells = self.at(sparsity)
         return max(cells, key=lambda cell: cell.mean) if len(cells) > 1 else None
 
-    def verdict(self, sparsity: float) -> str:
-        """What the comparison at one sparsity can claim; nothing of a single method."""
+    def close(self, sparsity: float) -> list[Cell]:
+        """The cells that the best at a sparsity can't be told from."""
         best = self.best(sparsity)
-        if best is None:
-            return ""
         others = [cell for cell in self.at(sparsity) if cell is not best]
-        close = [cell.method for cell in others if cell.close_to(best)]
-        lead = f"At sparsity {written(sparsity)} the highest mean is {best.method}'s"
-        if len(close) == len(others):
-            return f"{lead}, and none of the others is clearly below it."
-        if close:
-            return f"{lead}; as good, as far as can be told: {', '.join(close)}."
-        return f"{lead}, clearly above the others."
+        return [cell for cell in others if best and cell.close_to(best)]
 
     def weights_left(self, sparsity: float) -> str:
         """The share of weights left at a sparsity, if all methods leave the same."""
@@ -155,17 +142,9 @@ class Comparison:
         return left.pop() if len(left) == 1 else ""
 
     def range(self) -> tuple[float, float]:
-        """Accuracies in percent between which all means, spreads and seeds lie."""
-        low, high = [], []
-        for cell in self.cells:
-            low += [cell.mean - (cell.spread or 0.0), *cell.percents]
-            high += [cell.mean + (cell.spread or 0.0), *cell.percents]
-        return min(low, default=0.0), max(high, default=100.0)
-
-
-def cell_key(method: str, sparsity: float) -> str:
-    """A name for a method at a sparsity, fit for files and anchors."""
-    return re.sub(r"[^\w.-]+", "-", cell_name(method, sparsity))
+        """Accuracies between which all means, spreads and seeds lie."""
+        reached = [v for cell in self.cells for v in (*cell.reach, *cell.percents)]
+        return min(reached, default=0.0), max(reached, default=100.0)
 
 
 def method_place(method: str) -> tuple[int, str]:
@@ -174,5 +153,7 @@ def method_place(method: str) -> tuple[int, str]:
     return (known.index(method) if method in known else len(known), method)
 
 
-def _place(run: RunRecord) -> tuple:
-    return run.sparsity, method_place(run.method), run.seed
+def _mean(values: Iterable[float | None]) -> float | None:
+    """The mean of the values that are known."""
+    known = [value for value in values if value is not None]
+    return statistics.mean(known) if known else None

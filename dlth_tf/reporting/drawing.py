@@ -9,35 +9,18 @@ import dataclasses
 import io
 import re
 from collections.abc import Iterable
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from dlth_tf.reporting.comparison import method_place
 
 INK, SOFT_INK, RULE, BAND, PAPER = "#1b1b1f", "#5c5c66", "#d9d9de", "#ececf0", "#ffffff"
 KEPT, REMOVED = "#0072b2", "#d55e00"
 COLOURS = ("#d55e00", "#e69f00", "#009e73", "#0072b2", "#56b4e9", "#cc79a7")
-LINES = ("-", (0, (5, 2)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)))
-LOOK = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "dlth_tf",
-    "font.size": 10,
-    "text.color": INK,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "axes.edgecolor": SOFT_INK,
-    "axes.labelcolor": SOFT_INK,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 9,
-    "axes.titlecolor": SOFT_INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": RULE,
-    "legend.frameon": False,
-    "xtick.color": SOFT_INK,
-    "ytick.color": SOFT_INK,
-    "ytick.major.size": 0,
-}
-"""Settings of matplotlib that every figure is drawn with."""
+LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)))
+DASHED = (0, (4, 2))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", "h", ">", "*", "d")
 _FAMILIAR = ("rst", "scratch", "l1", "lth")
 
@@ -70,11 +53,11 @@ class Style:
 
     colour: str
     marker: str
-    line: object
+    line: Any
     hollow: bool = False
 
     @property
-    def marks(self) -> dict[str, object]:
+    def marks(self) -> dict[str, Any]:
         """Its markers, as matplotlib's arguments."""
         face = PAPER if self.hollow else self.colour
         return {"color": self.colour, "marker": self.marker, "mfc": face, "ms": 7}
@@ -83,34 +66,27 @@ class Style:
 def styles(methods: Iterable[str]) -> dict[str, Style]:
     """A style for each method; the familiar ones look the same in every report."""
     others = sorted(set(methods) - {"dense", *_FAMILIAR}, key=method_place)
-    given = {name: _style(place) for place, name in enumerate((*_FAMILIAR, *others))}
-    return {"dense": Style(INK, "_", (0, (4, 2))), **given}
+    look = {"dense": Style(INK, "_", DASHED)}
+    for place, name in enumerate((*_FAMILIAR, *others)):
+        row, column = divmod(place, len(COLOURS))
+        marker = _MARKERS[place % len(_MARKERS)]
+        look[name] = Style(COLOURS[column], marker, LINES[row % 4], row % 2 == 1)
+    return look
 
 
-def _style(place: int) -> Style:
-    row = place // len(COLOURS)
-    marker = _MARKERS[place % len(_MARKERS)]
-    return Style(COLOURS[place % len(COLOURS)], marker, LINES[row % 4], row % 2 == 1)
-
-
-def sheet(height: float, rows: int = 1):
-    """A figure so many pixels high, and its axes: one, or a list of one above the other.
-
-    It belongs in matplotlib's `rc_context(LOOK)`.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure((5, height / 72), layout="constrained")
+def sheet(height: float, rows: int = 1) -> tuple[Figure, Any]:
+    """A figure so many pixels high, and its axes: one, or several one above the other."""
+    figure = Figure((5, height / 72))
     return figure, figure.subplots(rows, sharex=True)
 
 
-def legend(axes, **options) -> None:
+def legend(axes: Axes, **options: Any) -> None:
     """Names what is drawn, to the right of the axes."""
     right = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0}
     axes.legend(**right | options)
 
 
-def panel(figure, name: str, title: str, alt: str) -> Panel:
+def panel(figure: Figure, name: str, title: str, alt: str) -> Panel:
     """The figure as a file, with its title and its description."""
     figure.suptitle(title, x=0.005, ha="left", size=11.5, weight="bold")
     file = io.BytesIO()

@@ -1,21 +1,77 @@
-"""The report as one page that needs nothing beside it."""
+"""The report as one page that needs nothing beside it, and the figures in it."""
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Callable, Iterable
 
 import jinja2
+import matplotlib.style
 
-from dlth_tf.experiment import methods
-from dlth_tf.reporting import settings
+from dlth_tf.experiment.flags import DESCRIBED
+from dlth_tf.experiment.plan.methods import METHODS, WITHOUT_SPARSITY, summary, written
+from dlth_tf.reporting.accuracy_figures import (
+    at_sparsity,
+    groups,
+    learning_curves,
+    over_cost,
+    over_sparsity,
+)
 from dlth_tf.reporting.comparison import Cell, Comparison
-from dlth_tf.reporting.gallery import Gallery
-from dlth_tf.reporting.missing import missing_seeds, notices
-from dlth_tf.reporting.reading import Experiment
-from dlth_tf.reporting.records import RunRecord, number
+from dlth_tf.reporting.drawing import Panel, styles
+from dlth_tf.reporting.records import Experiment, RunRecord
+from dlth_tf.reporting.weight_figures import (
+    extrusion,
+    sparsity_per_layer,
+    weight_histograms,
+)
 
-_COUNTS = ("parameters", "parameters_left", "multiply_adds", "multiply_adds_left")
+Gallery = dict[str, list[Panel]]
+# Flags that say which run it is, or where and how far it was to go.
+_OF_ONE_RUN = (
+    *("method", "sparsity", "seed", "output_dir", "data_dir", "checkpoint_every"),
+    *("shard", "dry_run", "report", "export"),
+)
 
 
-def page(experiment: Experiment, comparison: Comparison, gallery: Gallery) -> str:
+@matplotlib.style.context("dlth_tf.reporting.templates.figures")
+def draw(experiment: Experiment, comparison: Comparison) -> Gallery:
+    """All figures, by section; one without data for any figure is empty.
+
+    A figure that the data do not allow is passed over, and noted as skipped.
+    """
+    compared = comparison, styles(comparison.methods)
+    sparsities = comparison.sparsities
+    telling = []  # Every transformed cell; of other methods, the sparsest.
+    for method in comparison.methods:
+        cells = [cell for cell in comparison.of_method(method) if cell.sparsity]
+        transformed = any(run.transformations for cell in cells for run in cell.runs)
+        telling += cells if transformed else cells[-1:]
+
+    def each(
+        figure: Callable[..., Panel | None], subjects: Iterable, *given: object
+    ) -> list[Panel]:
+        drawn = []
+        for subject in subjects:
+            try:
+                drawn.append(figure(*given, subject))
+            except Exception as error:
+                name = subject.title if isinstance(subject, Cell) else subject
+                experiment.skipped.append(
+                    f"A figure of {name} could not be drawn: {error!r}"
+                )
+        return [panel for panel in drawn if panel]
+
+    return {
+        "accuracy": each(over_sparsity, groups(comparison), *compared)
+        + each(at_sparsity, sparsities, *compared),
+        "cost": each(over_cost, sparsities, *compared),
+        "extrusion": each(extrusion, comparison.sparse, experiment),
+        "weights": each(weight_histograms, telling, experiment),
+        "layers": each(sparsity_per_layer, sparsities, *compared),
+        "learning": each(learning_curves, comparison.methods, comparison),
+    }
+
+
+def render(experiment: Experiment, comparison: Comparison, gallery: Gallery) -> str:
     """The whole document."""
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("dlth_tf.reporting"),
@@ -23,117 +79,57 @@ def page(experiment: Experiment, comparison: Comparison, gallery: Gallery) -> st
         trim_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    verdicts = [comparison.verdict(sparsity) for sparsity in comparison.sparsities]
-    versions = next((run.versions for run in experiment.runs if run.versions), {})
+    runs = experiment.runs
     # Before the notices are made: reading may find more that is damaged.
-    lineages = {c.key: _lineage(experiment, c.runs[0]) for c in comparison.cells}
-    templates.globals.update(
-        comparison=comparison,
-        missing=missing_seeds(experiment),
-        settings=settings,
-        written=methods.written,
-        summary=_summary,
-        counted=_counted,
-        seed_rows=_seed_rows,
-        layer_rows=_layer_rows,
-    )
+    shown = {name for cell in comparison.cells for name in cell.runs[0].stages}
+    stages = {name: experiment.stage(name) for name in sorted(shown)}
     return templates.get_template("report.html").render(
-        task=_task(experiment),
-        lead=_lead(experiment, comparison),
-        notices=notices(experiment),
+        experiment=experiment,
+        comparison=comparison,
         gallery=gallery,
-        lineages=lineages,
-        verdicts=[verdict for verdict in verdicts if verdict],
-        shared=settings.shared_flags(experiment.runs),
-        versions=", ".join(f"{name} {version}" for name, version in versions.items()),
+        task=experiment.shared.get("task") or {},
+        first_flags=next((run.flags for run in runs if run.flags), {}),
+        versions=next((run.versions for run in runs if run.versions), {}),
+        missing=experiment.missing(),
+        notices=experiment.notices(),
+        stages=stages,
+        shared=shared_settings(runs),
+        settings=settings,
+        command=command,
+        written=written,
+        described=DESCRIBED,
+        summaries={name: summary(method) for name, method in METHODS.items()},
     )
 
 
-def _task(experiment: Experiment) -> str:
-    flags = next((run.flags for run in experiment.runs if run.flags), {})
-    task = experiment.shared.get("task")
-    task = task if isinstance(task, dict) else {}
-    network = flags.get("model") or task.get("network") or "A network"
-    dataset = flags.get("dataset") or task.get("dataset")
-    return f"{network} on {dataset}" if dataset else str(network)
+def settings(run: RunRecord) -> dict[str, object]:
+    """The flags that a run was made with, but for those of it alone."""
+    return {name: value for name, value in run.flags.items() if name not in _OF_ONE_RUN}
 
 
-def _lead(experiment: Experiment, comparison: Comparison) -> list[str]:
-    """What was compared, and how much the numbers can bear."""
-    if not comparison.cells:
-        return ["No run is finished yet."]
-    seeds = len({run.seed for run in experiment.runs})
-    missing = sum(map(len, missing_seeds(experiment).values()))
-    asked = f"{missing} more were asked for." if missing else "None is missing."
-    asked += f" {len(experiment.failed)} failed." * bool(experiment.failed)
-    counts = (
-        f"{_count(len(experiment.runs), 'run')}: "
-        f"{_count(len(comparison.methods), 'method')}, "
-        f"{_count(len(comparison.sparsities), 'sparsity', 'sparsities')}, "
-        f"{_count(seeds, 'seed')}. {asked}"
-    )
-    cell = comparison.cells[-1]
-    images = cell.runs[0].test_images
-    caution = []
-    if images:
-        caution.append(
-            f"Accuracy was measured once, after the last epoch, on {images:,} test "
-            f"images. One image is {100 / images:.2g} points; the choice of these images "
-            "leaves each accuracy a standard error of about "
-            f"{cell.sampling_error:.1g} points."
-        )
-    if seeds == 1:
-        caution.append("With one seed nothing is known of the spread between seeds.")
-    elif seeds < 5:
-        caution.append(f"With {seeds} seeds the spread itself is a rough estimate.")
-    return [counts, " ".join(caution)]
-
-
-def _count(number: int, one: str, many: str | None = None) -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
-
-
-def _counted(value: float | None, form: str = ",.0f", unit: str = "") -> str:
-    return "-" if value is None else f"{value:{form}}{unit}"
-
-
-def _summary(method: str) -> str:
-    known = methods.METHODS.get(method)
-    return methods.summary(known) if known else ""
-
-
-def _seed_rows(cell: Cell) -> list[list[str]]:
-    return [
-        [
-            str(run.seed),
-            f"{100 * run.accuracy:.2f}",
-            "-" if run.top5 is None else f"{100 * run.top5:.2f}",
-            _counted(run.images),
-            _counted(run.cost, ".2f", "x"),
-            _counted(run.flops_cost, ".2f", "x"),
-            _counted(run.seconds, ",.1f"),
-        ]
-        for run in cell.runs
-    ]
-
-
-def _layer_rows(run: RunRecord) -> list[list[str]]:
-    """The size of each layer whose size is known."""
-    counts = {
-        str(layer.get("name", "")): [number(layer.get(name)) for name in _COUNTS]
-        for layer in run.layer_sizes
+def shared_settings(runs: Iterable[RunRecord]) -> dict[str, object]:
+    """Those that have one value in all runs."""
+    first, *others = [settings(run) for run in runs if run.flags] or [{}]
+    return {
+        name: value
+        for name, value in first.items()
+        if all(name in other and other[name] == value for other in others)
     }
-    return [
-        [name, *map(_counted, row)] for name, row in counts.items() if None not in row
-    ]
 
 
-def _lineage(experiment: Experiment, run: RunRecord) -> list[str]:
-    """The stages of a run, with what each took."""
-    lines = []
-    for name in run.stages:
-        record: Mapping = experiment.stage(name)
-        steps, images = number(record.get("steps")), number(record.get("images"))
-        took = f": {steps:,.0f} steps, {images:,.0f} images" if steps and images else ""
-        lines.append(name.rsplit("-", 1)[0].replace("-", " ") + took)
-    return lines
+def command(cell: Cell) -> list[str]:
+    """The words of the command that makes a cell's runs anew."""
+    words = ["python", "-m", "dlth_tf.train", f"--method={cell.method}"]
+    if cell.method not in WITHOUT_SPARSITY:
+        words.append(f"--sparsity={written(cell.sparsity)}")
+    words.append(f"--seed={','.join(str(run.seed) for run in cell.runs)}")
+    for name, value in settings(cell.runs[0]).items():
+        if name not in DESCRIBED or value == DESCRIBED[name].default:
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no{name}")
+        else:
+            if isinstance(value, list):
+                value = DESCRIBED[name].serializer.serialize(value)
+            words.append(shlex.quote(f"--{name}={value}"))
+    return words

@@ -1,184 +1,290 @@
-"""One run, read from what its result file says."""
+"""What the folder of an experiment says, whatever state it is in."""
 
-import dataclasses
+import functools
+import itertools
+import json
 import math
-from collections.abc import Mapping
+import os
+import re
+import types
+import typing
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PureWindowsPath
 
-_SIZES = (
-    "parameters_left",
-    "multiply_adds_left",
-    "dense_parameters",
-    "dense_multiply_adds",
-)
+import numpy as np
 
+from dlth_tf.experiment.plan.methods import cell_name
 
-@dataclasses.dataclass(frozen=True)
-class Phase:
-    """One training of a run: what it is called, and its metrics epoch by epoch."""
+Phase = list[dict[str, float | None]]
+"""One training of a run: its metrics, epoch by epoch."""
 
-    title: str
-    epochs: tuple[Mapping[str, float], ...]
-
-    @property
-    def transforms(self) -> bool:
-        """Whether it is a transformation, with a penalty on the weights to remove."""
-        return any("removed_magnitude" in epoch for epoch in self.epochs)
-
-    def series(self, metric: str) -> list[float]:
-        """A metric at the end of each epoch; NaN where it was not recorded."""
-        return [number(epoch.get(metric), math.nan) for epoch in self.epochs]
+_MARKS = ("experiment.json", "results.jsonl", "runs", "stages")
+_UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
+# NaN is as good as nothing.
+_from_json = functools.partial(json.loads, parse_constant=lambda name: None)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class RunRecord:
-    """What is known of a finished run; None or empty where the file does not say.
+    """A run's row, its fields called as there; None or empty where it does not say.
 
-    Attributes:
-        name: of the run's folder.
-        accuracy: on the test images, a fraction.
-        cost: images seen, relative to training the dense network.
-        flops_cost: FLOPs of its trainings, relative to training the dense network.
-        weights_left: fraction of the kernels' weights.
-        size: parameters and multiply-adds of the network, left and dense, by name.
-        layer_sizes: the same of each layer that has parameters.
-        layers: fraction removed, by layer.
-        phases: its trainings, in order.
-        stages: names of the folders of the stages it was made from, in order.
+    `name` and `stages` are the names of the run's folder and of its stages'.
     """
 
     name: str
     method: str
     sparsity: float
     seed: int
-    accuracy: float
-    top5: float | None
-    test_images: int | None
-    images: int | None
-    cost: float | None
-    seconds: float | None
-    flops_cost: float | None
-    weights_left: float | None
-    size: Mapping[str, float]
-    layer_sizes: tuple[Mapping[str, object], ...]
-    layers: Mapping[str, float]
-    phases: tuple[Phase, ...]
-    stages: tuple[str, ...]
-    flags: Mapping[str, object]
-    versions: Mapping[str, object]
+    failed: str | None = None
+    test_accuracy: float = math.nan
+    test_top5: float | None = None
+    test_images: float | None = None
+    train_images: float | None = None
+    train_cost: float | None = None
+    train_flops_cost: float | None = None
+    seconds: float | None = None
+    weights_left: float | None = None
+    parameters_left: float | None = None
+    dense_parameters: float | None = None
+    multiply_adds_left: float | None = None
+    dense_multiply_adds: float | None = None
+    layers: list[dict[str, object]] = field(default_factory=list)
+    sparsity_per_layer: dict[str, float] = field(default_factory=dict)
+    history: dict[str, Phase] = field(default_factory=dict)
+    stages: list[str] = field(default_factory=list)
+    flags: dict[str, object] = field(default_factory=dict)
+    versions: dict[str, object] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, name: str, record: object) -> "RunRecord":
-        """Reads a result that may lack all but what a comparison can't do without.
+        """Reads a row that may lack all but what a comparison can't do without.
 
         Raises:
-            ValueError: it says no method, sparsity, seed or test accuracy.
+            ValueError: it says no method, sparsity or seed, nor an accuracy or why it
+                failed.
         """
-        record = _mapping(record)
-        return cls(
-            name=name,
-            method=_method(record),
-            sparsity=_required(record, "sparsity", 1.0),
-            seed=int(_required(record, "seed", math.inf)),
-            accuracy=_required(record, "test_accuracy", 1.0),
-            top5=number(record.get("test_top5")),
-            test_images=_whole(record.get("test_images")),
-            images=_whole(record.get("train_images")),
-            cost=_amount(record.get("train_cost")),
-            seconds=_amount(record.get("seconds")),
-            flops_cost=_amount(record.get("train_flops_cost")),
-            weights_left=number(record.get("weights_left")),
-            size=_numbers({name: record.get(name) for name in _SIZES}),
-            layer_sizes=tuple(_mapping(part) for part in _list(record.get("layers"))),
-            layers=_numbers(record.get("sparsity_per_layer")),
-            phases=_phases(record.get("history")),
-            stages=tuple(_last_part(s) for s in _list(record.get("stages"))),
-            flags=_mapping(record.get("flags")),
-            versions=_mapping(record.get("versions")),
-        )
+        kinds = typing.get_type_hints(cls)
+        row = record if isinstance(record, dict) else {}
+        read = {k: row[k] for k in kinds if k in row and _fits(row[k], kinds[k])}
+        if not read.get("method"):
+            raise ValueError("it names no method")
+        highest = {"sparsity": 1.0, "seed": math.inf, "test_accuracy": 1.0}
+        for key in ("sparsity", "seed") if read.get("failed") else highest:
+            if not 0 <= read.get(key, -1) <= highest[key]:
+                raise ValueError(f"its {key} is {row.get(key)!r}")
+        # Folders are moved between machines, and this reads any system's paths.
+        stages = [PureWindowsPath(path).name for path in read.get("stages", [])]
+        return cls(**read | {"name": name, "stages": stages})
+
+    @property
+    def phases(self) -> list[Phase]:
+        """Its trainings, in order."""
+        return [epochs for epochs in self.history.values() if epochs]
+
+    @property
+    def transformations(self) -> list[Phase]:
+        return [phase for phase in self.phases if transforms(phase)]
 
 
-@dataclasses.dataclass(frozen=True)
-class FailedRun:
-    """A run that has no numbers, and why."""
-
-    name: str
-    method: str
-    sparsity: float
-    seed: int
-    reason: str
+def transforms(phase: Phase) -> bool:
+    """Whether it is a transformation, with a penalty on the weights to remove."""
+    return any("removed_magnitude" in epoch for epoch in phase)
 
 
-def parse_run(name: str, record: object) -> RunRecord | FailedRun:
-    """Reads a result, of a run that failed too.
+def series(phase: Phase, metric: str) -> np.ndarray:
+    """A metric at the end of each epoch; NaN where it was not recorded."""
+    return np.array([epoch.get(metric) for epoch in phase], float)
+
+
+def _fits(value: object, kind: typing.Any) -> bool:
+    """Whether a value from JSON is of a type such as `dict[str, float | None]`."""
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin is types.UnionType:
+        return any(_fits(value, part) for part in parts)
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not isinstance(value, origin or kind):
+        return False
+    values = value.values() if isinstance(value, dict) else value
+    return not parts or all(_fits(part, parts[-1]) for part in values)
+
+
+@dataclass
+class Experiment:
+    """What could be read of an experiment.
+
+    Attributes:
+        shared: what all its runs have in common, as `experiment.json` says.
+        runs: the finished runs.
+        failed: those that failed.
+        begun: stages in progress, or given up, a line for each.
+        skipped: what could not be read, a line for each.
+    """
+
+    folder: Path
+    shared: dict = field(default_factory=dict)
+    runs: list[RunRecord] = field(default_factory=list)
+    failed: list[RunRecord] = field(default_factory=list)
+    begun: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+    def skip(self, path: Path, why: object) -> None:
+        """Notes that a file was passed over; once, whoever asks for it again."""
+        reason = str(why).replace(f"{self.folder}{os.sep}", "")
+        note = f"{path.relative_to(self.folder).as_posix()}: {reason}"
+        if note not in self.skipped:
+            self.skipped.append(note)
+
+    def stage(self, name: str) -> dict:
+        """What a finished stage recorded; empty if that can't be read."""
+        return self.read(f"stages/{name}/stage.json")
+
+    def weights(self, name: str) -> dict[str, np.ndarray] | None:
+        """The weights a stage left, by name; None if there are none to be read."""
+        path = self.folder / "stages" / name / "weights.npz"
+        if not path.exists():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return dict(file)
+        except _UNREADABLE as error:
+            self.skip(path, f"unreadable weights ({error})")
+            return None
+
+    def read(self, name: str) -> dict:
+        """The content of a JSON file; empty if it is not there, or can't be read."""
+        path = self.folder / name
+        try:
+            content = _from_json(path.read_text("utf-8")) if path.exists() else {}
+        except (OSError, ValueError) as error:
+            self.skip(path, f"damaged ({error})")
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def missing(self) -> dict[str, list[int]]:
+        """Seeds that are asked for and neither finished nor failed, by cell.
+
+        What was asked for is what the experiment has noted, and what the commands behind
+        the finished runs asked for: all combinations of methods, sparsities and seeds.
+        """
+        ended = {
+            (cell_key(run.method, run.sparsity), run.seed)
+            for run in [*self.runs, *self.failed]
+        }
+        noted = self.shared.get("asked")
+        commands = [*(noted if isinstance(noted, list) else [])]
+        commands += [run.flags for run in self.runs]
+        missing: dict[str, list[int]] = {}
+        for grid in dict.fromkeys(map(_grid, commands)):
+            for method, sparsity, seed in itertools.product(*grid):
+                wanted = cell_key(method, sparsity), seed
+                if wanted not in ended:
+                    ended.add(wanted)
+                    missing.setdefault(wanted[0], []).append(seed)
+        return missing
+
+    def notices(self) -> dict[str, list[str]]:
+        """What failed, lacks, is not finished or unreadable: leads with their lines."""
+        found = {
+            "Runs that failed, and count in no mean": [
+                f"{run.name}: {run.failed}" for run in self.failed
+            ],
+            "Runs that were asked for and are not finished": [
+                f"{key}: seed {', '.join(map(str, sorted(seeds)))}"
+                for key, seeds in self.missing().items()
+            ],
+            "Begun and not finished": self.begun,
+            "Could not be read and was passed over": self.skipped,
+        }
+        return {lead: lines for lead, lines in found.items() if lines}
+
+
+def read_experiment(folder: str | os.PathLike) -> Experiment:
+    """Reads all that is readable of an experiment's folder.
 
     Raises:
-        ValueError: it says no method, sparsity or seed, nor an accuracy or why it failed.
+        FileNotFoundError: there is no such folder, or nothing of an experiment in it.
     """
-    reason = _mapping(record).get("failed")
-    if not isinstance(reason, str):
-        return RunRecord.parse(name, record)
-    return FailedRun(
-        name=name,
-        method=_method(record),
-        sparsity=_required(record, "sparsity", 1.0),
-        seed=int(_required(record, "seed", math.inf)),
-        reason=reason,
-    )
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"--output_dir: there is no folder '{folder}'.")
+    if not any((folder / mark).exists() for mark in _MARKS):
+        raise FileNotFoundError(
+            f"--output_dir '{folder}' holds no results: it has none of "
+            f"{', '.join(_MARKS)}. Give the folder that dlth_tf.train wrote."
+        )
+    experiment = Experiment(folder)
+    experiment.shared = experiment.read("experiment.json")
+    for run in _runs(experiment):
+        (experiment.failed if run.failed else experiment.runs).append(run)
+    experiment.begun = list(_begun(folder))
+    return experiment
 
 
-def number(value: object, otherwise: float | None = None) -> float | None:
-    """A finite number, or something else in its place."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value) if math.isfinite(value) else otherwise
-    return otherwise
+def cell_key(method: str, sparsity: float) -> str:
+    """A name for a method at a sparsity, fit for files and anchors."""
+    return re.sub(r"[^\w.-]+", "-", cell_name(method, sparsity))
 
 
-def _method(record: Mapping) -> str:
-    method = record.get("method")
-    if not isinstance(method, str) or not method:
-        raise ValueError("it names no method")
-    return method
+def _runs(experiment: Experiment) -> list[RunRecord]:
+    """The runs in their own files; those whose file is lost, from the joint one."""
+    listed = {run.name: run for run in _listed(experiment)}
+    runs = {}
+    for path in sorted(experiment.folder.glob("runs/*/result.json")):
+        name = path.parent.name
+        try:
+            runs[name] = RunRecord.parse(name, _from_json(path.read_text("utf-8")))
+        except (OSError, ValueError) as error:
+            rescued = "; results.jsonl has it and was used" if name in listed else ""
+            experiment.skip(path, f"damaged ({error}){rescued}")
+    cells = {(r.method, r.sparsity, r.seed): r for r in {**listed, **runs}.values()}
+    return list(cells.values())
 
 
-def _required(record: Mapping, name: str, highest: float) -> float:
-    value = number(record.get(name))
-    if value is None or not 0.0 <= value <= highest:
-        raise ValueError(f"its {name} is {record.get(name)!r}")
-    return value
+def _listed(experiment: Experiment) -> Iterator[RunRecord]:
+    path = experiment.folder / "results.jsonl"
+    try:
+        text = path.read_text("utf-8", errors="replace") if path.exists() else ""
+    except OSError as error:
+        experiment.skip(path, error)
+        return
+    for place, line in enumerate(text.splitlines(), 1):
+        try:
+            if line.strip():
+                record = _from_json(line)
+                yield RunRecord.parse(PureWindowsPath(record["run"]).name, record)
+        except (ValueError, TypeError, KeyError) as error:
+            experiment.skip(path, f"line {place} is damaged ({error})")
 
 
-def _amount(value: object) -> float | None:
-    """A number that counts or measures something: not below zero."""
-    value = number(value)
-    return value if value is None or value >= 0.0 else None
+def _begun(folder: Path) -> Iterator[str]:
+    for stage in sorted(folder.glob("stages/*")):
+        if stage.is_dir() and not (stage / "stage.json").exists():
+            title = re.sub(r"-[0-9a-f]{16}$", "", stage.name).replace("-", " ")
+            done = max(map(_epochs_done, stage.glob("checkpoint-*.npz")), default=-1)
+            yield title + (
+                f" ({done} epoch{'s' * (done != 1)} done)" if done >= 0 else ""
+            )
 
 
-def _whole(value: object) -> int | None:
-    value = _amount(value)
-    return None if value is None else int(value)
+def _epochs_done(checkpoint: Path) -> int:
+    """How many epochs a checkpoint has; -1 if it can't be read."""
+    try:
+        with np.load(checkpoint, allow_pickle=False) as file:
+            return int(json.loads(str(file["progress"]))["epoch"])
+    except (*_UNREADABLE, TypeError):
+        return -1
 
 
-def _mapping(value: object) -> Mapping:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list:
-    return value if isinstance(value, list) else []
-
-
-def _numbers(value: object) -> dict[str, float]:
-    read = {name: number(part) for name, part in _mapping(value).items()}
-    return {name: part for name, part in read.items() if part is not None}
-
-
-def _phases(value: object) -> tuple[Phase, ...]:
-    return tuple(
-        Phase(title, tuple(_mapping(epoch) for epoch in epochs))
-        for title, epochs in _mapping(value).items()
-        if isinstance(epochs, list) and epochs
-    )
-
-
-def _last_part(path: object) -> str:
-    """Of a path as any system writes it: folders are moved between machines."""
-    return str(path).replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+def _grid(flags: typing.Any) -> tuple[tuple, tuple, tuple]:
+    """Methods, sparsities and seeds by the flags' names; none if they are not there."""
+    try:
+        return (
+            tuple(map(str, flags["method"])),
+            tuple(map(float, flags["sparsity"])),
+            tuple(map(int, flags["seed"])),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return (), (), ()

@@ -7,8 +7,7 @@ from rich.table import Table
 
 from dlth_tf.experiment.plan.methods import written
 from dlth_tf.reporting.comparison import Cell, Comparison
-from dlth_tf.reporting.missing import notices
-from dlth_tf.reporting.reading import Experiment
+from dlth_tf.reporting.records import Experiment
 
 _WIDEST, _NARROWEST = 48, 16
 _LEGEND = """\
@@ -19,8 +18,18 @@ relative to dense. ● mean, ├─┤ spread, · seeds, ★ best, ≈ close to 
 def as_text(experiment: Experiment, comparison: Comparison, columns: int = 80) -> str:
     """The report in so many columns: means, spreads and seeds on one scale."""
     text = _table(comparison, columns) if comparison.cells else "No run is finished."
-    for lead, lines in notices(experiment):
+    for lead, lines in experiment.notices().items():
         text += "\n".join(["", "", f"{lead}:", *(f"  {line}" for line in lines)])
+    return text
+
+
+def printable(text: str, encoding: str) -> str:
+    """The text as it is where the encoding has its signs, else drawn with plain ones."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.translate(str.maketrans("─├┤●·★≈±λ", "-||o.*~+l"))
+        text = text.encode(encoding, "replace").decode(encoding)
     return text
 
 
@@ -37,22 +46,22 @@ def _table(comparison: Comparison, columns: int) -> str:
     if comparison.dense:
         blocks.insert(0, ("dense", [comparison.dense]))
     for heading, cells in blocks:
+        best = comparison.best(cells[0].sparsity)
+        close = comparison.close(cells[0].sparsity)
         rows.add_row()
         rows.add_row(heading, "", "accuracy", "cost", "n", ends)
         for cell in cells:
-            rows.add_row(*_row(comparison, cell), _chart(cell, width, low, high))
-    file = io.StringIO()
-    console = Console(file=file, width=1000, markup=False, highlight=False)
-    console.print(rows)
-    lines = [line.rstrip() for line in file.getvalue().splitlines()]
+            mark = "★" if cell is best else "≈" * (cell in close)
+            cost = "" if cell.cost is None else f"{cell.cost:.2f}x"
+            chart = _chart(cell, width, low, high)
+            rows.add_row(
+                cell.method, mark, cell.accuracy, cost, str(len(cell.runs)), chart
+            )
+    console = Console(file=io.StringIO(), width=1000, markup=False, highlight=False)
+    with console.capture() as printed:
+        console.print(rows)
+    lines = [line.rstrip() for line in printed.get().splitlines()]
     return "\n".join([_LEGEND, *lines])
-
-
-def _row(comparison: Comparison, cell: Cell) -> tuple[str, ...]:
-    best = None if cell is comparison.dense else comparison.best(cell.sparsity)
-    mark = "" if not best else "★" if cell is best else "≈" * cell.close_to(best)
-    cost = "" if cell.cost is None else f"{cell.cost:.2f}x"
-    return cell.method, mark, cell.accuracy, cost, str(len(cell.runs))
 
 
 def _chart(cell: Cell, width: int, low: float, high: float) -> str:
@@ -61,7 +70,7 @@ def _chart(cell: Cell, width: int, low: float, high: float) -> str:
 
     drawn = [" "] * width
     if cell.spread is not None:
-        begin, end = column(cell.mean - cell.spread), column(cell.mean + cell.spread)
+        begin, end = map(column, cell.reach)
         drawn[begin : end + 1] = "├" + "─" * (end - begin - 1) + "┤"
     for value in cell.percents:
         drawn[column(value)] = "·"

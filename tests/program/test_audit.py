@@ -55,13 +55,12 @@ def test_a_failed_run_is_not_trained_again_for_nothing(train, swept):
 
 def test_the_report_names_what_failed_and_does_not_miss_it(swept):
     from dlth_tf.reporting import report_text
-    from dlth_tf.reporting.missing import missing_seeds
-    from dlth_tf.reporting.reading import read_experiment
+    from dlth_tf.reporting.records import read_experiment
 
     page = (swept / "report.html").read_text("utf-8")
     assert "rst-0.9-seed0: diverged at step " in page
     assert "rst-0.9-seed0: diverged at step " in report_text(swept)
-    assert not missing_seeds(read_experiment(swept))
+    assert not read_experiment(swept).missing()
 
 
 def test_a_plan_trains_nothing_on_what_failed(train, swept):
@@ -101,13 +100,11 @@ def test_what_shares_a_diverged_training_fails_with_it(train, tmp_path):
 
 
 def test_failed_seeds_count_in_no_mean():
-    from dlth_tf.experiment.results.row import FailedRow
     from dlth_tf.experiment.results.table import table
-    from tests.program.test_rows import result
+    from tests.program.test_rows import row
 
-    known = {"key": "", "method": "rst", "sparsity": 0.9, "seed": 1, "stages": []}
-    failed = FailedRow(**known, failed="diverged at step 3")
-    finished, lost = table([result(0, 0.1), failed]).splitlines()[2:]
+    failed = row(1, 0.1, failed="diverged at step 3")
+    finished, lost = table([row(0, 0.1), failed]).splitlines()[2:]
     assert "| 50.00 " in finished and "±" not in finished
     assert "diverged at step 3" in lost and "seed 1" in lost
 

@@ -8,9 +8,10 @@ import pytest
 from absl.testing import flagsaver
 
 from dlth_tf import exporting
-from dlth_tf.evaluating import SavedClassifier, images_per_second, measure
-from dlth_tf.evaluating.metrics import expected_calibration_error
+from dlth_tf.evaluate import images_per_second
 from dlth_tf.experiment.engine.measuring import evaluate as evaluate_network
+from dlth_tf.metrics import expected_calibration_error, measure
+from dlth_tf.saved_classifier import SavedClassifier
 from official import data
 from tests.program.conftest import Outcome
 
@@ -20,17 +21,17 @@ CLASSES = tuple("abc")
 def test_accuracies_and_loss_by_hand():
     logits = np.log([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.5, 0.4, 0.1], [0.2, 0.2, 0.6]])
     found = measure(logits, np.array([0, 1, 1, 1]), CLASSES)
-    assert found.top1 == 0.5
-    assert found.top5 == 1.0
-    assert found.loss == pytest.approx(-np.log([0.7, 0.6, 0.4, 0.2]).mean())
-    assert found.per_class == {"a": 1.0, "b": 1 / 3, "c": None}
-    assert found.images == 4
+    assert found["top1"] == 0.5
+    assert found["top5"] == 1.0
+    assert found["loss"] == pytest.approx(-np.log([0.7, 0.6, 0.4, 0.2]).mean())
+    assert found["per_class"] == {"a": 1.0, "b": 1 / 3, "c": None}
+    assert found["images"] == 4
 
 
 def test_top5_is_among_the_five_highest():
     outputs = np.tile(np.arange(10.0), (10, 1))
     found = measure(outputs, np.arange(10), tuple("0123456789"))
-    assert (found.top1, found.top5) == (0.1, 0.5)
+    assert (found["top1"], found["top5"]) == (0.1, 0.5)
 
 
 def test_ties_and_nan_count_against_the_network():
@@ -38,9 +39,9 @@ def test_ties_and_nan_count_against_the_network():
     labels = np.arange(10)
     for outputs in (np.zeros((10, 10)), np.full((10, 10), np.nan)):
         found = measure(outputs, labels, classes)
-        assert (found.top1, found.top5) == (0.0, 0.0)
+        assert (found["top1"], found["top5"]) == (0.0, 0.0)
     one_right = np.array([[1, 0, 0], [np.nan, 1, 0], [0, 1, 1]])
-    assert measure(one_right, np.arange(3), CLASSES).top1 == 1 / 3
+    assert measure(one_right, np.arange(3), CLASSES)["top1"] == 1 / 3
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan])
@@ -59,10 +60,10 @@ def test_without_ties_scikit_learn_measures_the_same():
     random = np.random.default_rng(0)
     outputs, labels = random.normal(size=(200, 10)), random.integers(10, size=200)
     found = measure(outputs, labels, tuple("0123456789"))
-    for k, ours in ((1, found.top1), (5, found.top5)):
+    for k, ours in ((1, found["top1"]), (5, found["top5"])):
         assert ours == top_k_accuracy_score(labels, outputs, k=k)
     probabilities = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True)
-    assert found.loss == pytest.approx(log_loss(labels, probabilities))
+    assert found["loss"] == pytest.approx(log_loss(labels, probabilities))
 
 
 def test_probabilities_and_logits_are_told_apart():
@@ -71,15 +72,15 @@ def test_probabilities_and_logits_are_told_apart():
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     by_logits = measure(logits, labels, CLASSES)
     by_probabilities = measure(probabilities.astype(np.float32), labels, CLASSES)
-    assert by_probabilities.loss == pytest.approx(by_logits.loss, rel=1e-5)
-    assert by_probabilities.calibration_error == pytest.approx(
-        by_logits.calibration_error, rel=1e-5
+    assert by_probabilities["loss"] == pytest.approx(by_logits["loss"], rel=1e-5)
+    assert by_probabilities["calibration_error"] == pytest.approx(
+        by_logits["calibration_error"], rel=1e-5
     )
 
 
 def test_a_probability_of_zero_does_not_make_the_loss_infinite():
     found = measure(np.array([[1.0, 0.0, 0.0]]), np.array([1]), CLASSES)
-    assert np.isfinite(found.loss)
+    assert np.isfinite(found["loss"])
 
 
 def test_calibration_error_by_hand():

@@ -13,7 +13,6 @@ from absl.testing import flagsaver
 import dlth_tf as dlth
 from dlth_tf import exporting
 from dlth_tf.experiment.results.finished_run import FinishedRun
-from dlth_tf.exporting import artifacts
 from official.modeling.networks import build_network
 from official.modeling.plain import plain
 from tests.families import EVERY_NETWORK
@@ -224,18 +223,20 @@ def test_a_converter_that_fails_leaves_nothing(partly_zero, tmp_path, monkeypatc
         (folder / "half").write_text("x")
         raise TypeError("no such operation\nand many lines")
 
-    monkeypatch.setitem(artifacts.FORMATS, "litert", fail)
+    monkeypatch.setitem(exporting.FORMATS, "litert", fail)
     with pytest.raises(exporting.ExportFailed, match=r"litert: no such operation$"):
         exporting.export(partly_zero, tmp_path / "new", formats=["litert"])
     assert not list(tmp_path.iterdir())
 
 
 def test_a_wrong_output_is_noticed(partly_zero, tmp_path, monkeypatch):
+    write = exporting.FORMATS["saved_model"]
+
     def write_another(model, folder):
         other = keras.models.clone_model(model)
-        artifacts.write_saved_model(other, folder)
+        write(other, folder)
 
-    monkeypatch.setitem(artifacts.FORMATS, "saved_model", write_another)
+    monkeypatch.setitem(exporting.FORMATS, "saved_model", write_another)
     with pytest.raises(exporting.ExportFailed, match="differ from the model's"):
         exporting.export(partly_zero, tmp_path / "new")
     assert not list(tmp_path.iterdir())
@@ -284,7 +285,7 @@ def test_a_run_can_be_named_from_within_its_folder(run_folder, monkeypatch):
     monkeypatch.chdir(run_folder.parent)
     run = FinishedRun.read(run_folder.name)
     assert run.task.dataset == "digits"
-    assert run._stage(run.result["stages"][-1]).exists()
+    assert run.row.method == "rst"
 
 
 def test_the_program_exports_a_run(export, run_folder, tmp_path):

@@ -288,12 +288,12 @@ def test_results_that_say_little_are_shown(report, tmp_path):
 def test_a_figure_that_fails_is_noted_and_the_others_are_drawn(
     report, tmp_path, monkeypatch
 ):
-    from dlth_tf.reporting import gallery
+    from dlth_tf.reporting import page
 
     def fail(*arguments):
         raise OverflowError("too far")
 
-    monkeypatch.setattr(gallery, "over_cost", fail)
+    monkeypatch.setattr(page, "over_cost", fail)
     synthetic.experiment(tmp_path)
     assert report(f"--output_dir={tmp_path}").code == 0
     page = page_in(tmp_path)

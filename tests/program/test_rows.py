@@ -203,8 +203,8 @@ def test_size_in_the_report_is_the_mean_of_the_seeds():
 def test_the_printed_command_is_the_one_that_was_run():
     from dlth_tf import train as program
     from dlth_tf.reporting.comparison import Cell
+    from dlth_tf.reporting.page import command
     from dlth_tf.reporting.records import RunRecord
-    from dlth_tf.reporting.settings import command
 
     given = (
         "--method=rst",
@@ -219,7 +219,7 @@ def test_the_printed_command_is_the_one_that_was_run():
         program.flags.FLAGS(["train", *given])
         flags = program.program_flags.as_dict()
     run = RunRecord.parse("rst", result(0, 0.1) | {"sparsity": 0.7902848, "flags": flags})
-    words = shlex.split(command(Cell("rst", 0.7902848, (run,))))
+    words = shlex.split(" ".join(command(Cell("rst", 0.7902848, (run,)))))
     assert words[:3] == ["python", "-m", "dlth_tf.train"]
     with flagsaver.flagsaver():
         program.flags.FLAGS(["train", *words[3:]])

@@ -13,8 +13,7 @@ from benchmarks.same_results import differences
 from dlth_tf.experiment.engine.lock import Lock
 from dlth_tf.experiment.plan.runs import Shard
 from dlth_tf.experiment.results import claim
-from dlth_tf.reporting.missing import missing_seeds
-from dlth_tf.reporting.reading import read_experiment
+from dlth_tf.reporting.records import read_experiment
 from tests.program.conftest import QUICK, ROOT, command, results_in
 
 GRID = ("--method=dense,scratch", "--seed=0,1", "--model=mlp", "--epochs=1")
@@ -43,11 +42,11 @@ def test_no_shard(train, tmp_path, text):
 def test_shards_end_as_one_program_does(train, alone, tmp_path):
     assert train(*GRID, "--shard=0/2", f"--output_dir={tmp_path}").code == 0
     assert len(results_in(tmp_path)) == 2
-    missing = missing_seeds(read_experiment(tmp_path))
+    missing = read_experiment(tmp_path).missing()
     assert missing == {"scratch-0.9": [0, 1]}
     assert train(*GRID, "--shard=1/2", f"--output_dir={tmp_path}").code == 0
     assert not differences(tmp_path, alone)
-    assert not missing_seeds(read_experiment(tmp_path))
+    assert not read_experiment(tmp_path).missing()
 
 
 def test_what_was_asked_for_is_noted_once(alone):

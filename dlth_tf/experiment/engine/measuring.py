@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from scipy.special import log_softmax
 
-from dlth_tf.evaluating.metrics import losses, ranks
+from dlth_tf.metrics import losses, ranks
 from official.data import ImageData
 from official.distribution.workers import ALONE, Workers
 

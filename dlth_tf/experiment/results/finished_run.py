@@ -1,30 +1,12 @@
-"""A run that is finished, found again in its folder, and exported."""
+"""A run that is finished, found again in its folder."""
 
 import dataclasses
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import keras
-
-from dlth_tf.experiment.engine.folder import (
-    EXPERIMENT,
-    RESULT,
-    TICKET,
-    ExperimentFolder,
-    read_json,
-    read_weights,
-)
+from dlth_tf.experiment.engine.folder import EXPERIMENT, RESULT, read_json
 from dlth_tf.experiment.plan.protocol import Task
 from dlth_tf.experiment.results.row import FailedRow, FinishedRow, read_row
-from dlth_tf.exporting import export
-from dlth_tf.network.variables import set_weights
-from dlth_tf.shrinking import shrink
-from dlth_tf.tickets.ticket import Ticket
-from official.data import ImageData
-from official.modeling import networks
-from official.modeling.plain import plain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,59 +48,3 @@ class FinishedRun:
         if isinstance(row, FailedRow):
             raise ValueError(f"Run '{folder}' has no network: {row.failed}.")
         return cls(folder, task, row)
-
-    def network(self, data: ImageData) -> keras.Model:
-        """The trained network, in Keras's own layers alone.
-
-        Args:
-            data: the run's data set, for the number of classes and the images' size.
-        """
-        experiment = ExperimentFolder(self.folder.parent.parent)
-        network = networks.build_network(
-            self.task.network, input_shape=data.input_shape, classes=data.classes
-        )
-        if self.row.shrunk_by:
-            shrunk_by = experiment.stage_named(self.row.shrunk_by)
-            network = shrink(network, Ticket.load(shrunk_by / TICKET))
-        last = experiment.stage_named(self.row.stages[-1])
-        set_weights(network, read_weights(last))
-        return plain(network)
-
-
-def export_run(
-    run: FinishedRun,
-    folder: str | os.PathLike,
-    data: ImageData,
-    formats: Sequence[str] = ("saved_model",),
-    normalization_inside: bool = True,
-) -> dict[str, Any]:
-    """Exports a run's network with what is known of it; returns that metadata.
-
-    The accuracy is the one measured when the run ended: the test images are not touched
-    again.
-
-    Raises:
-        ValueError, ExportFailed: see `dlth_tf.exporting.export`.
-    """
-    row = run.row
-    metadata = {
-        "network": run.task.network,
-        "dataset": run.task.dataset,
-        "classes": list(data.class_names),
-        "method": row.method,
-        "sparsity": row.sparsity,
-        "seed": row.seed,
-        "weights_left": row.weights_left,
-        "flags": row.flags,
-        "versions": row.versions,
-        "run": row.run,
-        "accuracy": {
-            "top1": row.test_accuracy,
-            "top5": row.test_top5,
-            "loss": row.test_loss,
-            "images": row.test_images,
-            "split": "test",
-        },
-    }
-    normalization = data.normalization if normalization_inside else None
-    return export(run.network(data), folder, normalization, formats, metadata)

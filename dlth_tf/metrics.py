@@ -1,6 +1,5 @@
 """What a classifier's outputs are worth: the one measure of all programs here."""
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,31 +9,7 @@ _BINS = 15
 _SMALLEST = np.finfo(np.float32).tiny
 
 
-@dataclasses.dataclass(frozen=True)
-class Metrics:
-    """Measured on a number of labelled images.
-
-    Attributes:
-        top1: fraction of the images whose class has the highest output.
-        top5: fraction whose class is among the five highest.
-        loss: mean cross-entropy, in nats; like `calibration_error` NaN if an output is.
-        per_class: fraction right by class name; None for a class without images.
-        calibration_error: expected calibration error, in [0, 1]: how far confidence is
-            from accuracy, see `expected_calibration_error`.
-        images: how many there were.
-    """
-
-    top1: float
-    top5: float
-    loss: float
-    per_class: dict[str, float | None]
-    calibration_error: float
-    images: int
-
-
-def measure(
-    outputs: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
-) -> Metrics:
+def measure(outputs: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict:
     """Measures outputs against labels.
 
     Args:
@@ -42,25 +17,29 @@ def measure(
             from their values.
         labels: classes `[images]`.
         class_names: by label.
+
+    Returns:
+        `top1` and `top5`, fractions of the images whose class has the highest output,
+        or is among the five highest; `loss`, the mean cross-entropy in nats; `per_class`,
+        the fraction right by class name, None for a class without images;
+        `calibration_error`, see `expected_calibration_error`; the number of `images`.
+        Loss and calibration error are NaN if an output is.
     """
     log_probabilities = _log_probabilities(outputs.astype(np.float64))
     rank = ranks(outputs, labels)
     right = rank < 1
-    return Metrics(
-        top1=float(right.mean()),
-        top5=float((rank < 5).mean()),
-        loss=float(losses(log_probabilities, labels).mean()),
-        per_class={
-            name: float(right[labels == label].mean())
-            if (labels == label).any()
-            else None
-            for label, name in enumerate(class_names)
-        },
-        calibration_error=expected_calibration_error(
-            np.exp(log_probabilities.max(axis=1)), right
-        ),
-        images=len(labels),
-    )
+    confidence = np.exp(log_probabilities.max(axis=1))
+    per_class: dict[str, float | None] = dict.fromkeys(class_names)
+    for label in np.unique(labels):
+        per_class[class_names[label]] = float(right[labels == label].mean())
+    return {
+        "top1": float(right.mean()),
+        "top5": float((rank < 5).mean()),
+        "loss": float(losses(log_probabilities, labels).mean()),
+        "per_class": per_class,
+        "calibration_error": expected_calibration_error(confidence, right),
+        "images": len(labels),
+    }
 
 
 def ranks(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -86,7 +65,7 @@ def losses(log_probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def expected_calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
-    """Mean distance of confidence from accuracy over 15 bins of equal width.
+    """Mean distance of confidence from accuracy over 15 bins of equal width, in [0, 1].
 
     The sum over bins of (images in it / images) * |accuracy - mean confidence|; bin m of
     M has the confidences in ((m - 1) / M, m / M].

@@ -1,13 +1,10 @@
-"""A SavedModel as a classifier of images, as far as its signature tells."""
+"""A SavedModel, whoever made it, as a classifier of images. Needs TensorFlow alone."""
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-
-_PREFERRED_SIGNATURE = "serving_default"
-_PREFERRED_OUTPUTS = ("logits", "probabilities")
 
 
 class SavedClassifier:
@@ -24,6 +21,7 @@ class SavedClassifier:
 
     Attributes:
         batch_size: the only batch size it takes; None if any.
+        takes_whole_numbers: whether images are wanted in an integer type, as pixels.
 
     Raises:
         ValueError: no SavedModel, no such signature, several inputs or outputs to choose
@@ -54,25 +52,21 @@ class SavedClassifier:
             # TensorFlow raises errors of every kind on damaged files.
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise OSError(f"'{folder}' can't be loaded: {reason}") from error
-        self._function = _chosen(
-            "signature", signature, self._loaded.signatures, (_PREFERRED_SIGNATURE,)
-        )
+        functions = self._loaded.signatures
+        name = _chosen("signature", signature, functions, ["serving_default"])
+        self._function = functions[name]
         _, inputs = self._function.structured_input_signature
         if len(inputs) != 1:
             raise ValueError(
                 f"The signature of '{folder}' must have one input, the images. It has "
                 f"{len(inputs)}: {', '.join(inputs)}"
             )
-        ((self._input, self._spec),) = inputs.items()
+        ((self._input, spec),) = inputs.items()
+        self._shape, self._dtype = spec.shape, spec.dtype
         outputs = self._function.structured_outputs
-        _chosen("output", output, outputs, _PREFERRED_OUTPUTS)
-        self._output = output or _default(outputs, _PREFERRED_OUTPUTS)
-        self.batch_size = self._spec.shape[0] if self._spec.shape.rank else None
-
-    @property
-    def takes_whole_numbers(self) -> bool:
-        """Whether images are wanted in an integer type, as pixels."""
-        return self._spec.dtype.is_integer
+        self._output = _chosen("output", output, outputs, ["logits", "probabilities"])
+        self.batch_size: int | None = spec.shape[0] if spec.shape.rank else None
+        self.takes_whole_numbers: bool = spec.dtype.is_integer
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Outputs `[batch, classes]` for images `[batch, height, width, channels]`.
@@ -80,28 +74,19 @@ class SavedClassifier:
         Raises:
             ValueError: the signature wants images of another shape.
         """
-        batches = [self._call(batch) for batch in self._batches(images)]
-        return np.concatenate(batches)[: len(images)]
-
-    def _batches(self, images: np.ndarray) -> Iterable[np.ndarray]:
-        if self.batch_size is None:
-            return [images]
-        missing = -len(images) % self.batch_size
-        padded = np.concatenate([images, np.repeat(images[:1], missing, axis=0)])
-        return np.split(padded, len(padded) // self.batch_size)
+        size = self.batch_size or len(images)
+        filled = np.resize(images, (-(-len(images) // size) * size, *images.shape[1:]))
+        batches = np.split(self._arranged(filled), len(filled) // size)
+        return np.concatenate([self._call(batch) for batch in batches])[: len(images)]
 
     def _call(self, images: np.ndarray) -> np.ndarray:
-        import tensorflow as tf
-
-        arranged = self._arranged(images)
-        if self.takes_whole_numbers:
-            arranged = np.rint(arranged)
-        tensor = tf.cast(tf.convert_to_tensor(arranged), self._spec.dtype)
-        return self._function(**{self._input: tensor})[self._output].numpy()
+        images = np.rint(images) if self.takes_whole_numbers else images
+        images = images.astype(self._dtype.as_numpy_dtype)
+        return self._function(**{self._input: images})[self._output].numpy()
 
     def _arranged(self, images: np.ndarray) -> np.ndarray:
         """The images with the axes that the signature wants."""
-        wanted = self._spec.shape
+        wanted = self._shape
         if wanted.rank is None:
             return images
         arrangements = [
@@ -112,7 +97,7 @@ class SavedClassifier:
         if images.shape[-1] == 1:
             arrangements.append(images[..., 0])
         for arranged in arrangements:
-            if wanted.rank == arranged.ndim and wanted.is_compatible_with(arranged.shape):
+            if wanted[1:].is_compatible_with(arranged.shape[1:]):
                 return arranged
         raise ValueError(
             f"The SavedModel wants images of shape {wanted.as_list()}, the data set's "
@@ -130,20 +115,17 @@ class SavedClassifier:
         return weights
 
 
-def _chosen(kind: str, name: str | None, available, preferred: tuple[str, ...]):
-    name = name or _default(available, preferred)
-    if name not in available:
-        received = f"Received: {name}. " if name else "Say which to use. "
-        raise ValueError(
-            f"`{kind}` must be one of the SavedModel's. {received}"
-            f"Available: {', '.join(available) or 'none'}"
-        )
-    return available[name]
-
-
-def _default(available, preferred: tuple[str, ...]) -> str | None:
-    """The first of the preferred names that is available, or the only one."""
-    for name in preferred:
-        if name in available:
-            return name
-    return next(iter(available)) if len(available) == 1 else None
+def _chosen(
+    kind: str, name: str | None, available: Iterable[str], preferred: list[str]
+) -> str:
+    """The name given; else the first preferred that is available, or the only one."""
+    names = list(available)
+    wanted = [name] if name else [*preferred, *(names if len(names) == 1 else [])]
+    for candidate in wanted:
+        if candidate in names:
+            return candidate
+    received = f"Received: {name}. " if name else "Say which to use. "
+    raise ValueError(
+        f"`{kind}` must be one of the SavedModel's. {received}"
+        f"Available: {', '.join(names) or 'none'}"
+    )

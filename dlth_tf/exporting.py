@@ -1,0 +1,256 @@
+"""Networks to ship: SavedModel, `.keras`, LiteRT. Needs Keras on TensorFlow.
+
+What is written needs nothing of this project to be loaded. A sparse network is as large
+here as a dense one, for these formats store zeros; `dlth_tf.save` stores it compactly.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import keras
+import numpy as np
+
+from dlth_tf.folding import fold_batch_norm
+from dlth_tf.network.graph import functional_graph
+from dlth_tf.network.kernels import maskable_kernels
+from dlth_tf.storage.files import atomic_folder
+
+_LOGITS, _PROBABILITIES = "logits", "probabilities"
+# Rounding, also of deep or half-precision networks, stays below; another graph does not.
+_TOLERANCE = 0.01
+
+
+class Normalization(Protocol):
+    """What the network's training images went through: (x / scale - mean) / std."""
+
+    scale: float
+    mean: Sequence[float]
+    std: Sequence[float]
+
+
+class ExportFailed(RuntimeError):
+    """A format could not be written, or what was written computes something else."""
+
+
+def export(
+    network: keras.Model,
+    folder: str | os.PathLike,
+    normalization: Normalization | None = None,
+    formats: Sequence[str] = ("saved_model",),
+    metadata: Mapping | None = None,
+) -> dict:
+    """Writes a network to a new folder.
+
+    The folder is the SavedModel itself (`tf.saved_model.load(folder)`), the other
+    formats and `metadata.json` lie beside `saved_model.pb`. Each takes images `[batch,
+    height, width, channels]` as float32, the SavedModel as uint8 too, and gives `logits`
+    and `probabilities`, `[batch, classes]`. The SavedModel's outputs are compared with
+    the network's before the folder gets its name; `largest_difference` in the metadata
+    says how far they are apart (1e-6 for a usual float32 network). BatchNorm is folded
+    into the layers before it where there is one (`dlth_tf.fold_batch_norm`), but not in
+    the `.keras` file, on which training may go on.
+
+    Args:
+        network: from normalised images to logits, made of Keras's own layers.
+        folder: must not exist, or be empty.
+        normalization: done inside, so that images are given as they come. None: they
+            must come normalised.
+        formats: some of `"saved_model"`, `"keras"`, `"litert"`.
+        metadata: what is to be said of the network, ready for JSON.
+
+    Returns:
+        The metadata written: the given, and inputs, outputs, parameters, sparsity per
+        layer as found in the weights.
+
+    Raises:
+        ValueError: the folder is not empty, an unknown format, a layer that is not
+            Keras's own.
+        ExportFailed: a converter failed, or what was written computes something else.
+        RuntimeError: Keras does not run on TensorFlow.
+
+    Example:
+
+    >>> export(model, "exports/digits", formats=("saved_model", "keras"))
+    """
+    _check(formats)
+    model = folded = _serving_model(network, normalization)
+    if "keras" in formats:
+        _check_layers(model)
+    if set(formats) != {"keras"} and functional_graph(network):
+        folded = _serving_model(fold_batch_norm(network), normalization)
+    description = {
+        **(metadata or {}),
+        **_interface(model, normalization),
+        **_weights(network),
+    }
+    with atomic_folder(folder) as temporary:
+        for name in formats:
+            _write(name, model if name == "keras" else folded, temporary)
+        if "saved_model" in formats:
+            description["largest_difference"] = _compare(temporary, model)
+        files = sorted(path for path in temporary.rglob("*") if path.is_file())
+        description["bytes"] = {
+            str(path.relative_to(temporary)): path.stat().st_size for path in files
+        }
+        text = json.dumps(description, indent=1) + "\n"
+        (temporary / "metadata.json").write_text(text, encoding="utf-8")
+    return description
+
+
+def _check(formats: Sequence[str]) -> None:
+    for name in formats:
+        if name not in FORMATS:
+            raise ValueError(f"Unknown format {name!r}. Available: {', '.join(FORMATS)}.")
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(
+            "Exporting needs Keras on TensorFlow (KERAS_BACKEND=tensorflow). The "
+            f"backend is {keras.backend.backend()}."
+        )
+
+
+def _check_layers(model: keras.Model) -> None:
+    """A `.keras` file with a foreign layer is loaded only where its code is known."""
+    for layer in model._flatten_layers():
+        if not type(layer).__module__.startswith("keras."):
+            raise ValueError(
+                f"Layer '{layer.name}' is a {type(layer).__name__}, which plain Keras "
+                "does not know. Replace it by a layer of Keras, or leave out the "
+                "format keras."
+            )
+
+
+def _serving_model(
+    network: keras.Model, normalization: Normalization | None
+) -> keras.Model:
+    """From float32 images as they come to logits and probabilities."""
+    x = images = keras.Input(network.input_shape[1:], name="images", dtype="float32")
+    if normalization:
+        means, stds = normalization.mean, normalization.std
+        x = keras.layers.Rescaling(
+            scale=[1.0 / (normalization.scale * std) for std in stds],
+            offset=[-mean / std for mean, std in zip(means, stds, strict=True)],
+            dtype="float32",
+            name="normalization",
+        )(images)
+    logits = network(x)
+    softmax = keras.layers.Softmax(dtype="float32", name=_PROBABILITIES)
+    outputs = {_LOGITS: logits, _PROBABILITIES: softmax(logits)}
+    return keras.Model(images, outputs, name=f"{network.name}_serving")
+
+
+def _normalises(model: keras.Model) -> bool:
+    return any(layer.name == "normalization" for layer in model.layers)
+
+
+def _write(name: str, model: keras.Model, folder: Path) -> None:
+    try:
+        FORMATS[name](model, folder)
+    except Exception as error:
+        # Converters raise errors of every kind, some of many lines.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ExportFailed(
+            f"Keras could not write the format {name}: {reason}"
+        ) from error
+
+
+def _write_saved_model(model: keras.Model, folder: Path) -> None:
+    """Writes what takes images as float32, and as uint8 if they need no normalising.
+
+    `model.export` stores every variable twice, once as the model's and once as the
+    signature's (keras-team/keras#23553, seen in Keras 3.15): the model is not tracked
+    here, so that they are stored once.
+    """
+
+    def images(dtype: str) -> list[keras.InputSpec]:
+        shape = (None, *model.input_shape[1:])
+        return [keras.InputSpec(shape=shape, dtype=dtype, name="images")]
+
+    archive = keras.export.ExportArchive()
+    serve = archive.add_endpoint(
+        "serve", lambda images: model(images, training=False), images("float32")
+    )
+    if _normalises(model):
+        archive.add_endpoint(
+            "serve_uint8",
+            lambda images: serve(keras.ops.cast(images, "float32")),
+            images("uint8"),
+        )
+    archive.write_out(str(folder), verbose=False)
+
+
+def _write_keras(model: keras.Model, folder: Path) -> None:
+    model.save(folder / "model.keras")
+
+
+def _write_litert(model: keras.Model, folder: Path) -> None:
+    """Kernels with many zeros are stored without them, which makes the file smaller."""
+    import tensorflow as tf
+
+    model.export(
+        str(folder / "model.tflite"),
+        format="litert",
+        verbose=False,
+        optimizations=[tf.lite.Optimize.EXPERIMENTAL_SPARSITY],
+    )
+
+
+FORMATS: dict[str, Callable[[keras.Model, Path], None]] = {
+    "saved_model": _write_saved_model,
+    "keras": _write_keras,
+    "litert": _write_litert,
+}
+
+
+def _compare(folder: Path, model: keras.Model) -> float:
+    """The largest difference of the SavedModel from the model, relative above 1."""
+    chance = np.random.default_rng(0)
+    images = chance.integers(0, 256, (4, *model.input_shape[1:])).astype(np.float32)
+    expected = model(images, training=False)
+    saved = keras.layers.TFSMLayer(str(folder), call_endpoint="serving_default")(images)
+    difference = 0.0
+    for name in (_LOGITS, _PROBABILITIES):
+        y, found = (keras.ops.convert_to_numpy(of[name]) for of in (expected, saved))
+        largest = np.abs(found - y).max() / max(1.0, np.abs(y).max())
+        if not largest <= _TOLERANCE:
+            raise ExportFailed(
+                f"The exported {name} differ from the model's by {largest:.2g}."
+            )
+        difference = max(difference, float(largest))
+    return difference
+
+
+def _interface(model: keras.Model, normalization: Normalization | None) -> dict:
+    shape = [None, *model.input_shape[1:]]
+    inside: dict | str = "not inside: images must come normalised"
+    if normalization:
+        inside = {
+            "scale": normalization.scale,
+            "mean": list(normalization.mean),
+            "std": list(normalization.std),
+        }
+    return {
+        "inputs": {"images": {"shape": shape, "dtype": "float32"}},
+        "signatures": ["serving_default", "serve"]
+        + ["serve_uint8"] * bool(normalization),
+        "outputs": [_LOGITS, _PROBABILITIES],
+        "normalization": inside,
+    }
+
+
+def _weights(network: keras.Model) -> dict:
+    kernels = {
+        name: keras.ops.convert_to_numpy(kernel)
+        for name, kernel in maskable_kernels(network).items()
+    }
+    zeros = {name: int((kernel == 0).sum()) for name, kernel in kernels.items()}
+    parameters = int(network.count_params())
+    return {
+        "parameters": parameters,
+        "parameters_not_zero": parameters - sum(zeros.values()),
+        "sparsity_per_layer": {
+            name: zeros[name] / kernel.size for name, kernel in kernels.items()
+        },
+    }

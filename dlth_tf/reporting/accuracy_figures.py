@@ -1,0 +1,261 @@
+"""Accuracy: over sparsity, at one sparsity, over what the training costs, over epochs."""
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.transforms import offset_copy
+
+from dlth_tf.experiment.plan.methods import written
+from dlth_tf.reporting.comparison import Cell, Comparison
+from dlth_tf.reporting.drawing import (
+    BAND,
+    COLOURS,
+    DASHED,
+    INK,
+    LINES,
+    RULE,
+    SOFT_INK,
+    Panel,
+    Style,
+    legend,
+    padded,
+    panel,
+    sheet,
+)
+from dlth_tf.reporting.records import RunRecord, series, transforms
+
+_TOGETHER = 6
+_BESIDE = 8.0
+_DENSE: dict[str, Any] = {"color": SOFT_INK, "lw": 1.2, "ls": DASHED, "zorder": 1}
+_SHADES = [COLOURS[place] for place in (3, 0, 2, 5, 1, 4)]
+
+
+def groups(comparison: Comparison) -> list[tuple[str, ...]]:
+    """The methods that have a sparsity, no more together than a reader can follow."""
+    sparse = {cell.method for cell in comparison.sparse}
+    methods = tuple(method for method in comparison.methods if method in sparse)
+    return [methods[i : i + _TOGETHER] for i in range(0, len(methods), _TOGETHER)]
+
+
+def over_sparsity(
+    comparison: Comparison, look: dict[str, Style], group: tuple[str, ...]
+) -> Panel:
+    """A line for each method of a group, those of other groups in the background."""
+    figure, axes = sheet(270)
+    lines = {method: comparison.of_method(method) for method in comparison.methods}
+    others = [method for method in lines if method not in group and method != "dense"]
+    for method in others:
+        means = [cell.mean for cell in lines[method]]
+        axes.plot(_positions(lines[method]), means, color=RULE, lw=1.2)
+    by_height = sorted(group, key=lambda method: -lines[method][-1].mean)
+    for rank, method in enumerate(by_height):
+        cells, style = lines[method], look[method]
+        shift = _BESIDE * (rank - (len(group) - 1) / 2)
+        _marks(axes, _positions(cells), cells, style, shift, ls=style.line)
+    if comparison.dense:
+        axes.axhspan(*comparison.dense.reach, color=BAND, lw=0, zorder=0)
+        axes.axhline(comparison.dense.mean, label="dense", **_DENSE)
+    places = [_position(s) for s in comparison.sparsities]
+    axes.set_xticks(places, [written(s) for s in comparison.sparsities])
+    room = 0.15 * (places[-1] - places[0]) or 0.5
+    axes.set_xlim(places[0] - room, places[-1] + room)
+    axes.set_ylim(*padded(*comparison.range()))
+    axes.grid(axis="y")
+    axes.set(title="test accuracy %", xlabel="sparsity")
+    legend(axes)
+    told = [
+        f"{m}: " + ", ".join(f"{c.accuracy} at {written(c.sparsity)}" for c in lines[m])
+        for m in group
+    ]
+    part = groups(comparison).index(group) + 1 if others else None
+    return panel(
+        figure,
+        "accuracy-over-sparsity" + (f"-{part}" if part else ""),
+        "Accuracy over sparsity" + (f", part {part}" if part else ""),
+        f"Test accuracy in percent over sparsity. {'; '.join(told)}.",
+    )
+
+
+def at_sparsity(comparison: Comparison, look: dict[str, Style], sparsity: float) -> Panel:
+    """A row for each method: its mean, its spread, and a stroke for every seed."""
+    cells = comparison.at(sparsity)
+    figure, axes = sheet(84 + 19 * len(cells))
+    for place, cell in enumerate(cells):
+        seeds = [place] * len(cell.percents)
+        axes.plot(cell.percents, seeds, "|", color=INK, ms=7, mew=0.8)
+        spread = {"xerr": cell.spread, "elinewidth": 2}
+        axes.errorbar(cell.mean, place, ls="", **spread, **look[cell.method].marks)
+    rows = range(len(cells))
+    axes.set_yticks(rows, [cell.method for cell in cells], color=INK)
+    axes.set_ylim(len(cells) - 0.4, -0.6)
+    axes.set_xlim(*padded(*Comparison(tuple(cells)).range()))
+    axes.locator_params(axis="x", nbins=6)
+    axes.set_xlabel("test accuracy %")
+    axes.grid(axis="x")
+    numbers = axes.secondary_yaxis("right")
+    numbers.set_yticks(rows, [cell.accuracy for cell in cells], color=INK)
+    for spine in (axes.spines["left"], numbers.spines["right"]):
+        spine.set_visible(False)
+    if comparison.dense:
+        _beside_dense(axes, comparison.dense)
+    name = f"Sparsity {written(sparsity)}"
+    alt = "; ".join(f"{c.method} {c.accuracy} (n={len(c.runs)})" for c in cells)
+    dense = f" Dense: {comparison.dense.accuracy}." if comparison.dense else ""
+    alt = f"Test accuracy in percent at sparsity {written(sparsity)}: {alt}.{dense}"
+    return panel(figure, f"accuracy-at-{written(sparsity)}", name, alt)
+
+
+def over_cost(
+    comparison: Comparison, look: dict[str, Style], sparsity: float
+) -> Panel | None:
+    """A point for each method at one sparsity, and dense; None if no cost is known."""
+    compared = [cell for cell in (*comparison.at(sparsity), comparison.dense) if cell]
+    costs = {cell.method: cell.cost for cell in compared if cell.cost is not None}
+    cells = [cell for cell in compared if cell.method in costs]
+    if not costs:
+        return None
+    figure, axes = sheet(max(240, 70 + 15 * len(costs)))
+    low, high = min(costs.values()), max(costs.values())
+    if low > 0 and high / low > 6:
+        axes.set_xscale("log")
+        axes.set_xlim(low / 1.3, high * 1.3)
+        axes.locator_params(axis="x", subs=(1, 2, 5))
+        axes.minorticks_off()
+    else:
+        axes.set_xlim(0, 1.1 * max(high, 1.0))
+    axes.xaxis.set_major_formatter("{x:g}x")
+    alike = Counter(f"{cost:.1f}" for cost in costs.values())
+    drawn: Counter[str] = Counter()
+    for cell in sorted(cells, key=lambda cell: -cell.mean):
+        cost = f"{costs[cell.method]:.1f}"
+        shift = _BESIDE * (drawn[cost] - (alike[cost] - 1) / 2)
+        drawn[cost] += 1
+        _marks(axes, [costs[cell.method]], [cell], look[cell.method], shift, ls="")
+    axes.set_ylim(*padded(*Comparison(tuple(cells)).range()))
+    axes.grid()
+    axes.set(title="test accuracy %", xlabel="images seen, relative to dense")
+    legend(axes)
+    told = "; ".join(f"{c.method} {c.accuracy} at {costs[c.method]:.2f}x" for c in cells)
+    return panel(
+        figure,
+        f"accuracy-over-cost-{written(sparsity)}",
+        f"Sparsity {written(sparsity)}",
+        f"Test accuracy in percent over training cost relative to dense, at "
+        f"sparsity {written(sparsity)}: {told}.",
+    )
+
+
+def learning_curves(comparison: Comparison, method: str) -> Panel | None:
+    """Accuracy and loss over epochs, a line per sparsity: the mean over its seeds."""
+    cells = comparison.of_method(method)
+    cells = [cell for cell in cells if any(run.phases for run in cell.runs)]
+    if not cells:
+        return None
+    figure, (upper, lower) = sheet(312, rows=2)
+    told = []
+    for place, cell in enumerate(cells):
+        accuracy, loss, held_out = (
+            _course(cell.runs, metric) for metric in ("accuracy", "loss", "val_accuracy")
+        )
+        look: dict[str, Any] = {"ls": LINES[place % 4]}
+        look["color"] = _SHADES[place % 6] if len(cells) > 1 else INK
+        _curve(upper, 100 * accuracy, lw=1.4, label=written(cell.sparsity), **look)
+        _curve(upper, 100 * held_out, lw=2.6, alpha=0.45, **look)
+        _curve(lower, loss, lw=1.4, **look)
+        told.append(
+            f"{cell.title}: after {len(loss)} epochs training loss {loss[-1]:.3g}, "
+            f"training accuracy {100 * accuracy[-1]:.1f} percent"
+        )
+    _name_phases(upper, lower, cells[-1].runs[0])
+    upper.set_ylim(top=100.5)
+    lower.set_yscale("log")
+    lower.yaxis.set_major_formatter("{x:g}")
+    lower.locator_params(axis="y", subs=(1, 2, 5), numticks=6)
+    lower.minorticks_off()
+    lower.locator_params(axis="x", nbins=6, integer=True)
+    upper.set_ylabel("accuracy %")
+    lower.set(ylabel="loss", xlabel="epochs, all trainings in a row")
+    for axes in (upper, lower):
+        axes.grid(axis="y")
+    if len(cells) > 1:
+        legend(upper, title="sparsity")
+    alt = f"Learning curves of {method}. {'; '.join(told)}."
+    return panel(figure, f"learning-{method}", method, alt)
+
+
+def _marks(
+    axes: Axes,
+    places: list[float],
+    cells: Sequence[Cell],
+    style: Style,
+    shift: float,
+    ls: Any,
+) -> None:
+    """Means and spreads, so many points aside that no error bar hides another."""
+    aside = offset_copy(axes.transData, axes.get_figure(True), shift, 0, "points")
+    means, name = [cell.mean for cell in cells], cells[0].method
+    spreads = [math.nan if cell.spread is None else cell.spread for cell in cells]
+    look: dict[str, Any] = {"ls": ls, "lw": 1.6, "transform": aside, **style.marks}
+    axes.plot(places, means, label=name, **look)
+    bars: dict[str, Any] = {"ecolor": style.colour, "elinewidth": 1.4, "capsize": 3}
+    axes.errorbar(places, means, spreads, fmt="none", transform=aside, **bars)
+
+
+def _position(sparsity: float) -> float:
+    """Where a sparsity lies: each halving of the weights left is one step."""
+    return -math.log2(max(1.0 - sparsity, 1e-9))
+
+
+def _positions(cells: Sequence[Cell]) -> list[float]:
+    return [_position(cell.sparsity) for cell in cells]
+
+
+def _beside_dense(axes: Axes, dense: Cell) -> None:
+    """A band where the dense network lies, or an arrow to where it lies outside."""
+    low, high = axes.get_xlim()
+    if low < dense.mean < high:
+        axes.axvspan(*dense.reach, color=BAND, lw=0, zorder=0)
+        axes.axvline(dense.mean, **_DENSE)
+        axes.set_xlim(low, high)
+        place = (dense.mean - low) / (high - low)
+        axes.set_title("dense", loc="center", x=place)
+    elif dense.mean >= high:
+        axes.set_title(f"dense {dense.mean:.2f} →", loc="right")
+    else:
+        axes.set_title(f"← dense {dense.mean:.2f}", loc="left")
+
+
+def _course(runs: Sequence[RunRecord], metric: str) -> np.ndarray:
+    """A metric over all epochs of a run, averaged over the runs that got so far."""
+    courses = [[v for phase in r.phases for v in series(phase, metric)] for r in runs]
+    epochs = [*itertools.zip_longest(*courses, fillvalue=math.nan)]
+    return np.ma.masked_invalid(epochs).mean(axis=1).filled(math.nan)
+
+
+def _curve(axes: Axes, values: np.ndarray, **look: Any) -> None:
+    if np.isfinite(values).any():
+        axes.plot(range(1, len(values) + 1), values, **look)
+
+
+def _name_phases(upper: Axes, lower: Axes, run: RunRecord) -> None:
+    """Shades every second training and names them all, if there are few."""
+    end = 0
+    for place, phase in enumerate(run.phases):
+        begin, end = end, end + len(phase)
+        if place % 2:
+            for axes in (upper, lower):
+                axes.axvspan(begin + 0.5, end + 0.5, color=BAND, lw=0, zorder=0)
+        name = "finetuning" if run.sparsity else "training"
+        if transforms(phase):
+            name = "transformation"
+        elif place < len(run.phases) - 1:
+            name = "pretraining"
+        if len(run.phases) <= 3:
+            above = upper.get_xaxis_transform()
+            middle = (begin + end + 1) / 2
+            upper.text(middle, 1.03, name, transform=above, ha="center", size=9)

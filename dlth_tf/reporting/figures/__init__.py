@@ -1,1 +1,0 @@
-"""The report's figures, each drawn by a function of its own."""
