@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dlth_tf.experiment.command_line import FAILURE, say, with_advice
-from dlth_tf.experiment.engine.computing import check
+from dlth_tf.experiment.engine.computing import check, obtain
 from dlth_tf.experiment.engine.context import Context
 from dlth_tf.experiment.engine.folder import EXPORT
 from dlth_tf.experiment.engine.lock import InUse
-from dlth_tf.experiment.engine.runner import obtain
 from dlth_tf.experiment.plan.runs import Run, batch_sizes, stages_of
 from dlth_tf.experiment.plan.stages import StageFailed
 from dlth_tf.experiment.results.finished_run import FinishedRun

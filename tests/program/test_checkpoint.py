@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dlth_tf.experiment.engine.checkpoint import Checkpoints, Progress
-from dlth_tf.experiment.plan.times import Interval
+from dlth_tf.experiment.plan.protocol import Interval
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from dlth_tf.experiment.plan.protocol import (
     Cycles,
     Protocol,
     Task,
+    TrainingPoint,
     TransformationRecipe,
 )
 from dlth_tf.experiment.plan.sparsity_placement import SparsityPlacement
 from dlth_tf.experiment.plan.stages import InitialWeights
-from dlth_tf.experiment.plan.times import TrainingPoint
 from dlth_tf.experiment.plan.trainings import Training
 from dlth_tf.experiment.plan.trial import Trial
 from official.training.recipe import Recipe

@@ -99,6 +99,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path):
+        self.folder = folder
         self._files = [folder / name for name in FILES]
 
     def newest(self, tell: Callable[[str], None]) -> Checkpoint:

@@ -13,10 +13,9 @@ from dlth_tf.experiment.engine.folder import TICKET, ExperimentFolder
 from dlth_tf.experiment.engine.progress import Reporter
 from dlth_tf.experiment.engine.stop_signals import StopSignals
 from dlth_tf.experiment.hardware import ONE_DEVICE, Hardware
-from dlth_tf.experiment.plan.protocol import Task
+from dlth_tf.experiment.plan.protocol import Interval, Task
 from dlth_tf.experiment.plan.sparsity_placement import SparsityPlacement
 from dlth_tf.experiment.plan.stages import Images, Stage, WeightsStage
-from dlth_tf.experiment.plan.times import Interval
 from dlth_tf.network.kernels import kernel_shapes, maskable_kernels
 from dlth_tf.network.variables import set_weights
 from dlth_tf.shrinking import shrink
@@ -30,17 +29,7 @@ from official.modeling import networks
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Context:
-    """What the stages of one experiment are computed with.
-
-    Attributes:
-        task: the network and the data.
-        folder: the experiment's.
-        data_dir: where the data set lies, if it is not the data set's usual place.
-        reporter: shows progress.
-        checkpoint_every: from one state kept within an epoch to the next.
-        stop: says when the program was asked to end.
-        hardware: what trainings run on.
-    """
+    """What the stages of one experiment are computed with."""
 
     task: Task
     folder: ExperimentFolder

@@ -12,13 +12,10 @@ from dlth_tf.experiment.engine.checkpoint import Checkpoint, Checkpoints
 from dlth_tf.experiment.engine.context import Context
 from dlth_tf.experiment.engine.folder import LOGS
 from dlth_tf.experiment.engine.measuring import evaluate
-from dlth_tf.experiment.engine.progress import Reporter
-from dlth_tf.experiment.engine.stop_signals import StopSignals
-from dlth_tf.experiment.plan.stages import Stage, StageFailed, WeightsStage
-from dlth_tf.experiment.plan.times import Interval
+from dlth_tf.experiment.plan.stages import Stage, StageFailed
+from dlth_tf.experiment.plan.trainings import FitStage
 from dlth_tf.network.variables import get_weights, set_weights
 from official.distribution.statistics import average_statistics
-from official.distribution.workers import Workers
 
 Logs = dict[str, Any]
 
@@ -32,15 +29,14 @@ class EpochMadeWhole(Exception):
 class SaveCheckpoint(keras.callbacks.Callback):
     """Keeps the state at the end of every epoch, at intervals, and when asked to stop.
 
+    Workers stop, and keep their state, after the same step: every tenth they ask each
+    other whether it is time.
+
     Args:
-        checkpoints: where it is kept.
+        stage: what is trained; this `fit` may begin within an epoch of it.
+        context: has the interval, who asks to stop, and the workers.
+        checkpoints: where the state is kept.
         saved: where this `fit` begins; its progress is kept up to date.
-        per_epoch: steps of an epoch; this `fit` may begin within one.
-        epochs: of the whole training.
-        interval: from one state kept within an epoch to the next.
-        stop: asked after every step.
-        workers: those that train together. They stop, and keep their state, after the
-            same step: every tenth they ask each other whether it is time.
 
     Raises:
         EpochMadeWhole: in `fit`, which began within an epoch, at the end of this epoch.
@@ -49,24 +45,19 @@ class SaveCheckpoint(keras.callbacks.Callback):
 
     def __init__(
         self,
+        stage: FitStage,
+        context: Context,
         checkpoints: Checkpoints,
         saved: Checkpoint,
-        *,
-        per_epoch: int,
-        epochs: int,
-        interval: Interval,
-        stop: StopSignals,
-        workers: Workers,
     ):
         super().__init__()
+        self._stop, self._workers = context.stop, context.hardware.workers
+        self._interval = context.checkpoint_every
         self._checkpoints = checkpoints
         self._saved = saved
         self._progress = saved.progress
-        self._per_epoch = per_epoch
-        self._epochs = epochs
-        self._interval = interval
-        self._stop = stop
-        self._workers = workers
+        self._per_epoch = stage.steps_per_epoch(context.data)
+        self._epochs = stage.epochs(context.data)
 
     def on_train_begin(self, logs: Logs) -> None:
         self._since = time.monotonic()
@@ -142,31 +133,32 @@ class StopOnNaN(keras.callbacks.Callback):
             raise StageFailed(self._stage, f"diverged at step {self._step}")
 
 
-class _Validation(keras.callbacks.Callback):
-    def __init__(self, context: Context, stage: WeightsStage):
+class Validation(keras.callbacks.Callback):
+    """Measures the held-out images after every epoch, if there are any."""
+
+    def __init__(self, stage: FitStage, context: Context):
         super().__init__()
-        self._context = context
         self._stage = stage
+        self._context = context
+        self._held_out = context.data.split_size("validation")
 
     def on_train_begin(self, logs: Logs) -> None:
         task, strategy = self._context.task, self._context.hardware.strategy
         as_it_is = strategy is None and task.mixed_precision is None
-        self._measured = self.model if as_it_is else self._context.network_of(self._stage)
+        if self._held_out:
+            self._measured = (
+                self.model if as_it_is else self._context.network_of(self._stage)
+            )
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        if not self._held_out:
+            return
         if self._measured is not self.model:
             average_statistics(self.model)
             set_weights(self._measured, get_weights(self.model))
         workers = self._context.hardware.workers
-        data = self._context.data
-        measured = evaluate(self._measured, data, "validation", workers)
+        measured = evaluate(self._measured, self._context.data, "validation", workers)
         logs["val_loss"], logs["val_accuracy"] = measured.loss, measured.accuracy
-
-
-def validation(context: Context, stage: WeightsStage) -> list[keras.callbacks.Callback]:
-    """Measures the held-out images after every epoch, if there are any."""
-    held_out = context.data.split_size("validation")
-    return [_Validation(context, stage)] if held_out else []
 
 
 class _Logs(keras.callbacks.TensorBoard):
@@ -194,12 +186,12 @@ def tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
 class EpochBar(keras.callbacks.Callback):
     """Keeps the reporter's bar up to date during a `fit`."""
 
-    def __init__(self, reporter: Reporter, done: int, per_epoch: int, epochs: int):
+    def __init__(self, stage: FitStage, context: Context, begun: int):
         super().__init__()
-        self._reporter = reporter
-        self._begun = done % per_epoch
-        self._per_epoch = per_epoch
-        self._epochs = epochs
+        self._reporter = context.reporter
+        self._begun = begun
+        self._per_epoch = stage.steps_per_epoch(context.data)
+        self._epochs = stage.epochs(context.data)
 
     def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
         self._epoch = epoch

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from dlth_tf.experiment.plan.protocol import BEGINNING
 from dlth_tf.experiment.plan.stages import WeightsStage
-from dlth_tf.experiment.plan.times import BEGINNING
 from dlth_tf.experiment.plan.trial import Trial
 
 

@@ -1,26 +1,81 @@
-"""What all runs of an experiment have in common: data, recipes, where sparsity goes."""
+"""What all runs of an experiment have in common. Each setting is told by its flag."""
 
 import dataclasses
+import math
+import re
 
 from dlth_tf.callbacks.schedules import PenaltyGrowth
 from dlth_tf.experiment.plan.sparsity_placement import SparsityPlacement
-from dlth_tf.experiment.plan.times import TrainingPoint
 from official.training.recipe import Recipe
+
+_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingPoint:
+    """So many epochs and steps after the beginning of a training."""
+
+    epochs: int = 0
+    steps: int = 0
+
+    def __str__(self) -> str:
+        return f"epoch {self.epochs}" if self.epochs else f"step {self.steps}"
+
+    def in_steps(self, steps_per_epoch: int) -> int:
+        return self.epochs * steps_per_epoch + self.steps
+
+    @classmethod
+    def parse(cls, text: str) -> "TrainingPoint":
+        """Reads `"500"` (steps) or `"2ep"` (epochs).
+
+        Raises:
+            ValueError: the text has another form.
+        """
+        found = re.fullmatch(r"(\d+)(ep)?", text.strip())
+        if not found:
+            raise ValueError(
+                "A moment must be a number of steps such as 500, or of epochs such as "
+                f"2ep. Received: {text!r}"
+            )
+        number, unit = int(found[1]), found[2]
+        return cls(epochs=number) if unit else cls(steps=number)
+
+
+BEGINNING = TrainingPoint()
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """So many steps, or so many seconds; one of the two is infinite."""
+
+    steps: float = math.inf
+    seconds: float = math.inf
+
+    def is_over(self, steps: int, seconds: float) -> bool:
+        """Whether it has passed, so many steps and seconds after it began."""
+        return steps >= self.steps or seconds >= self.seconds
+
+    @classmethod
+    def parse(cls, text: str) -> "Interval":
+        """Reads `"500"` (steps), `"30s"`, `"10min"` or `"2h"`.
+
+        Raises:
+            ValueError: the text has another form, or is nothing.
+        """
+        found = re.fullmatch(r"(\d+)(s|min|h)?", text.strip())
+        number = int(found[1]) if found else 0
+        if found is None or not number:
+            raise ValueError(
+                "--checkpoint_every must be a number of steps such as 500, or a time "
+                f"such as 30s, 10min or 2h. Received: {text!r}"
+            )
+        unit = found[2]
+        return cls(seconds=number * _SECONDS[unit]) if unit else cls(steps=number)
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """The network and the data.
-
-    Attributes:
-        network: its name.
-        dataset: its name.
-        train_examples: how many of the training images are used; None: all.
-        validation_fraction: part of these that is held out.
-        mixed_precision: what trainings compute in, float16 or bfloat16; None: float32.
-            Weights are float32, and they are measured in float32.
-        sync_batch_norm: whether BatchNorm normalizes by the batches of all replicas.
-    """
+    """The network and the data."""
 
     network: str
     dataset: str
@@ -55,13 +110,7 @@ class TransformationRecipe:
 
 @dataclasses.dataclass(frozen=True)
 class Cycles:
-    """How the iterative methods go about it.
-
-    Attributes:
-        count: cycles of pruning.
-        transformation: of one cycle of rst_iter.
-        zero_between: rst_iter sets removed weights to zero after every cycle.
-    """
+    """How the iterative methods go about it."""
 
     count: int
     transformation: TransformationRecipe
@@ -70,16 +119,7 @@ class Cycles:
 
 @dataclasses.dataclass(frozen=True)
 class MaskChanges:
-    """When a mask changes during a training, and how much.
-
-    Attributes:
-        every: optimizer steps from one change to the next.
-        until: part of the training after which the mask stays.
-        drop_fraction: of the kept weights that changes places at a time.
-
-    Raises:
-        ValueError: a value out of its range.
-    """
+    """When a mask changes during a training, and how much."""
 
     every: int = 100
     until: float = 0.75

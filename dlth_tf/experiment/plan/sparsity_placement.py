@@ -22,19 +22,7 @@ _LAYER_NUMBERS = re.compile(r"\d+(-\d+)?")
 
 @dataclasses.dataclass(frozen=True)
 class SparsityPlacement:
-    """Where the sparsity goes.
-
-    Attributes:
-        layers: name patterns of the layers that are masked; none: all but the first and
-            the last.
-        distribution: how they share the sparsity out, one of `DISTRIBUTIONS`.
-        layer_sparsity: the sparsity of each layer instead, see `layer_sparsity`; numbers
-            in it hold in every cycle of an iterative method.
-        unit: what is removed as a whole, see `dlth_tf.tickets.units.unit_named`.
-
-    Raises:
-        ValueError: a value that makes no sense, or two that exclude each other.
-    """
+    """Where the sparsity goes; without layers to all but the first and the last."""
 
     layers: tuple[str, ...] = ()
     distribution: str = "uniform"

@@ -4,10 +4,14 @@ import dataclasses
 import math
 from typing import ClassVar
 
-from dlth_tf.experiment.plan.protocol import MaskChanges, TransformationRecipe
+from dlth_tf.experiment.plan.protocol import (
+    BEGINNING,
+    MaskChanges,
+    TrainingPoint,
+    TransformationRecipe,
+)
 from dlth_tf.experiment.plan.sparsity_placement import SparsityPlacement
 from dlth_tf.experiment.plan.stages import Images, Stage, TicketStage, WeightsStage
-from dlth_tf.experiment.plan.times import BEGINNING, TrainingPoint
 from official.training.recipe import Recipe
 
 

@@ -6,7 +6,12 @@ builds on; what two methods describe alike is the same stage, and is done once.
 
 import dataclasses
 
-from dlth_tf.experiment.plan.protocol import Protocol, TransformationRecipe
+from dlth_tf.experiment.plan.protocol import (
+    BEGINNING,
+    Protocol,
+    TrainingPoint,
+    TransformationRecipe,
+)
 from dlth_tf.experiment.plan.stages import (
     InitialWeights,
     MagnitudeTicket,
@@ -16,7 +21,6 @@ from dlth_tf.experiment.plan.stages import (
     TicketStage,
     WeightsStage,
 )
-from dlth_tf.experiment.plan.times import BEGINNING, TrainingPoint
 from dlth_tf.experiment.plan.trainings import (
     EarlyBirdTraining,
     GradualPruning,
