@@ -12,6 +12,7 @@ from absl.testing import flagsaver
 
 import dlth_tf as dlth
 from dlth_tf import exporting
+from dlth_tf.experiment.engine.folder import ExperimentFolder
 from dlth_tf.experiment.results.finished_run import FinishedRun
 from official.modeling.networks import build_network
 from official.modeling.plain import plain
@@ -285,7 +286,8 @@ def test_a_run_can_be_named_from_within_its_folder(run_folder, monkeypatch):
     monkeypatch.chdir(run_folder.parent)
     run = FinishedRun.read(run_folder.name)
     assert run.task.dataset == "digits"
-    assert run.row.method == "rst"
+    experiment = ExperimentFolder(run.folder.parent.parent)
+    assert experiment.stage_named(run.row.stages[-1]).exists()
 
 
 def test_the_program_exports_a_run(export, run_folder, tmp_path):
