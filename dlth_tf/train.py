@@ -177,9 +177,9 @@ def _export(
 
 def _report(output_dir: str, reporter: Reporter) -> None:
     """Writes the page; the results are safe already, whatever becomes of it."""
-    from dlth_tf.reporting import write_report
-
     try:
+        from dlth_tf.reporting import write_report
+
         written = write_report(output_dir)
     except Exception as error:
         reporter.line(f"The report could not be written: {error!r}")
