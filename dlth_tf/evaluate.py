@@ -15,15 +15,8 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
+from dlth_tf.experiment import command_line
 from dlth_tf.experiment import flags as program_flags
-from dlth_tf.experiment.command_line import (
-    FAILURE,
-    USAGE,
-    reject_arguments,
-    say,
-    show,
-    start,
-)
 from dlth_tf.experiment.quiet import start_tensorflow_quietly
 from dlth_tf.metrics import measure
 from dlth_tf.saved_classifier import SavedClassifier
@@ -34,10 +27,8 @@ from official.common.path_flag import DEFINE_path
 program_flags.register()
 FLAGS = program_flags.FLAGS
 
-flags.declare_key_flag("dataset")
-flags.declare_key_flag("data_dir")
-flags.declare_key_flag("train_examples")
-flags.declare_key_flag("validation_fraction")
+for of_training in ("dataset", "data_dir", "train_examples", "validation_fraction"):
+    flags.declare_key_flag(of_training)
 DEFINE_path("saved_model", None, "Folder of the SavedModel.")
 flags.DEFINE_enum(
     "split",
@@ -67,7 +58,7 @@ DEFINE_path("json", None, "File to write everything measured to, as JSON.")
 
 def main(argv: list[str]) -> int:
     try:
-        reject_arguments(argv)
+        command_line.reject_arguments(argv)
         if not FLAGS.saved_model:
             raise ValueError("--saved_model is needed. See --help.")
         if FLAGS.split == "validation" and not FLAGS.validation_fraction:
@@ -77,9 +68,9 @@ def main(argv: list[str]) -> int:
             )
         return _evaluate()
     except (ValueError, FileNotFoundError) as error:
-        return say(error, USAGE)
+        return command_line.say(error, command_line.USAGE)
     except (OSError, RuntimeError) as error:
-        return say(error, FAILURE)
+        return command_line.say(error, command_line.FAILURE)
 
 
 def _evaluate() -> int:
@@ -109,7 +100,7 @@ def _evaluate() -> int:
     if FLAGS.json:
         with atomic_write(FLAGS.json) as file:
             file.write((json.dumps(report, indent=1) + "\n").encode())
-    show(_table(report))
+    command_line.show(_table(report))
     return 0
 
 
@@ -140,13 +131,7 @@ def _speeds(classifier: SavedClassifier, images: data.ImageData) -> dict[str, fl
 def images_per_second(
     predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray, seconds: float = 1.0
 ) -> float:
-    """Images per second of one batch after another, by the median call.
-
-    Args:
-        predict: from images to outputs.
-        images: the batch `[batch, height, width, channels]`.
-        seconds: about how long to measure, at least five calls.
-    """
+    """Images per second of one batch after another, by the median call."""
     timer = timeit.Timer(lambda: predict(images))
     timer.timeit(3)  # The first calls take longer.
     calls = max(5, int(seconds / timer.timeit(1)))
@@ -192,4 +177,4 @@ def _table(report: dict) -> str:
 
 
 if __name__ == "__main__":
-    start(main)
+    command_line.start(main)

@@ -42,32 +42,25 @@ def export(
     formats: Sequence[str] = ("saved_model",),
     metadata: Mapping | None = None,
 ) -> dict:
-    """Writes a network to a new folder.
+    """Writes a network to a new folder, and returns the metadata it wrote there.
 
-    The folder is the SavedModel itself (`tf.saved_model.load(folder)`), the other
-    formats and `metadata.json` lie beside `saved_model.pb`. Each takes images `[batch,
-    height, width, channels]` as float32, the SavedModel as uint8 too, and gives `logits`
-    and `probabilities`, `[batch, classes]`. The SavedModel's outputs are compared with
-    the network's before the folder gets its name; `largest_difference` in the metadata
-    says how far they are apart (1e-6 for a usual float32 network). BatchNorm is folded
-    into the layers before it where there is one (`dlth_tf.fold_batch_norm`), but not in
-    the `.keras` file, on which training may go on.
+    The folder is the SavedModel itself, the other formats and `metadata.json` lie beside
+    `saved_model.pb`. Each takes images `[batch, height, width, channels]` as float32, the
+    SavedModel as uint8 too, and gives `logits` and `probabilities`, `[batch, classes]`.
+    The SavedModel's outputs are compared with the network's before the folder gets its
+    name: `largest_difference` in the metadata. BatchNorm is folded into the layers before
+    it where there is one (`dlth_tf.fold_batch_norm`), but not in the `.keras` file, on
+    which training may go on.
 
     Args:
         network: from normalised images to logits, made of Keras's own layers.
         folder: must not exist, or be empty.
-        normalization: done inside, so that images are given as they come. None: they
-            must come normalised.
-        formats: some of `"saved_model"`, `"keras"`, `"litert"`.
-        metadata: what is to be said of the network, ready for JSON.
-
-    Returns:
-        The metadata written: the given, and inputs, outputs, parameters, sparsity per
-        layer as found in the weights.
+        normalization: done inside, so that images are given as they come, if not None.
+        formats: some of `FORMATS`.
+        metadata: what else is to be said of the network, ready for JSON.
 
     Raises:
-        ValueError: the folder is not empty, an unknown format, a layer that is not
-            Keras's own.
+        ValueError: the folder is not empty, an unknown format, a layer not of Keras.
         ExportFailed: a converter failed, or what was written computes something else.
         RuntimeError: Keras does not run on TensorFlow.
 

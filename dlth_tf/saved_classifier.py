@@ -12,27 +12,14 @@ class SavedClassifier:
 
     Images may be wanted as `[batch, height, width, channels]`, with channels first,
     without the axis of a single channel, or flat, in any numeric type, in batches of any
-    or of one size: the signature says which.
-
-    Args:
-        folder: of the SavedModel.
-        signature: its name. None: `serving_default`, or the only one there is.
-        output: which of several outputs. None: `logits`, `probabilities` or the only one.
-
-    Attributes:
-        batch_size: the only batch size it takes; None if any.
-        takes_whole_numbers: whether images are wanted in an integer type, as pixels.
+    or of one size: the signature says which. `signature` may be left out if it is
+    `serving_default` or the only one, `output` if it is `logits`, `probabilities` or the
+    only one.
 
     Raises:
         ValueError: no SavedModel, no such signature, several inputs or outputs to choose
             from.
         OSError: the SavedModel is damaged.
-
-    Example:
-
-    >>> classifier = SavedClassifier("exports/digits")
-    >>> classifier(np.zeros((2, 8, 8, 1))).shape
-    (2, 10)
     """
 
     def __init__(

@@ -288,12 +288,12 @@ def test_results_that_say_little_are_shown(report, tmp_path):
 def test_a_figure_that_fails_is_noted_and_the_others_are_drawn(
     report, tmp_path, monkeypatch
 ):
-    from dlth_tf.reporting import page
+    from dlth_tf.reporting import accuracy_figures
 
     def fail(*arguments):
         raise OverflowError("too far")
 
-    monkeypatch.setattr(page, "over_cost", fail)
+    monkeypatch.setattr(accuracy_figures, "over_cost", fail)
     synthetic.experiment(tmp_path)
     assert report(f"--output_dir={tmp_path}").code == 0
     page = page_in(tmp_path)
@@ -305,7 +305,7 @@ def test_many_methods_look_different():
     from dlth_tf.reporting.drawing import styles
 
     look = styles([f"method{number}" for number in range(18)])
-    marks = [(s.colour, s.marker, s.hollow) for s in look.values()]
+    marks = [(s["color"], s["marker"], s["mfc"]) for s in look.values()]
     assert len(look) >= 18
     assert len(set(marks)) == len(marks)
     assert look["rst"] == styles(["rst", "dense"])["rst"]
