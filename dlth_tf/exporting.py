@@ -134,10 +134,6 @@ def _serving_model(
     return keras.Model(images, outputs, name=f"{network.name}_serving")
 
 
-def _normalises(model: keras.Model) -> bool:
-    return any(layer.name == "normalization" for layer in model.layers)
-
-
 def _write(name: str, model: keras.Model, folder: Path) -> None:
     try:
         FORMATS[name](model, folder)
@@ -156,26 +152,17 @@ def _write_saved_model(model: keras.Model, folder: Path) -> None:
     signature's (keras-team/keras#23553, seen in Keras 3.15): the model is not tracked
     here, so that they are stored once.
     """
-
-    def images(dtype: str) -> list[keras.InputSpec]:
-        shape = (None, *model.input_shape[1:])
-        return [keras.InputSpec(shape=shape, dtype=dtype, name="images")]
-
-    archive = keras.export.ExportArchive()
-    serve = archive.add_endpoint(
-        "serve", lambda images: model(images, training=False), images("float32")
+    floats, pixels = (
+        keras.InputSpec(shape=model.input_shape, dtype=dtype, name="images")
+        for dtype in ("float32", "uint8")
     )
-    if _normalises(model):
+    archive = keras.export.ExportArchive()
+    serve = archive.add_endpoint("serve", lambda x: model(x, training=False), [floats])
+    if any(layer.name == "normalization" for layer in model.layers):
         archive.add_endpoint(
-            "serve_uint8",
-            lambda images: serve(keras.ops.cast(images, "float32")),
-            images("uint8"),
+            "serve_uint8", lambda x: serve(keras.ops.cast(x, "float32")), [pixels]
         )
     archive.write_out(str(folder), verbose=False)
-
-
-def _write_keras(model: keras.Model, folder: Path) -> None:
-    model.save(folder / "model.keras")
 
 
 def _write_litert(model: keras.Model, folder: Path) -> None:
@@ -192,7 +179,7 @@ def _write_litert(model: keras.Model, folder: Path) -> None:
 
 FORMATS: dict[str, Callable[[keras.Model, Path], None]] = {
     "saved_model": _write_saved_model,
-    "keras": _write_keras,
+    "keras": lambda model, folder: model.save(folder / "model.keras"),
     "litert": _write_litert,
 }
 

@@ -1,5 +1,6 @@
 """A SavedModel, whoever made it, as a classifier of images. Needs TensorFlow alone."""
 
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -61,29 +62,25 @@ class SavedClassifier:
         Raises:
             ValueError: the signature wants images of another shape.
         """
-        size = self.batch_size or len(images)
-        filled = np.resize(images, (-(-len(images) // size) * size, *images.shape[1:]))
-        batches = np.split(self._arranged(filled), len(filled) // size)
-        return np.concatenate([self._call(batch) for batch in batches])[: len(images)]
-
-    def _call(self, images: np.ndarray) -> np.ndarray:
-        images = np.rint(images) if self.takes_whole_numbers else images
+        images = self._arranged(np.rint(images) if self.takes_whole_numbers else images)
         images = images.astype(self._dtype.as_numpy_dtype)
-        return self._function(**{self._input: images})[self._output].numpy()
+        size = self.batch_size or len(images)
+        batches = math.ceil(len(images) / size)
+        filled = np.resize(images, (batches * size, *images.shape[1:]))
+        outputs = [
+            self._function(**{self._input: batch})[self._output].numpy()
+            for batch in np.split(filled, batches)
+        ]
+        return np.concatenate(outputs)[: len(images)]
 
     def _arranged(self, images: np.ndarray) -> np.ndarray:
         """The images with the axes that the signature wants."""
         wanted = self._shape
         if wanted.rank is None:
             return images
-        arrangements = [
-            images,
-            np.moveaxis(images, -1, 1),
-            images.reshape(len(images), -1),
-        ]
-        if images.shape[-1] == 1:
-            arrangements.append(images[..., 0])
-        for arranged in arrangements:
+        flat, channels_first = images.reshape(len(images), -1), np.moveaxis(images, -1, 1)
+        one_channel = [images[..., 0]] if images.shape[-1] == 1 else []
+        for arranged in (images, channels_first, flat, *one_channel):
             if wanted[1:].is_compatible_with(arranged.shape[1:]):
                 return arranged
         raise ValueError(

@@ -2,10 +2,9 @@
 
 import math
 import textwrap
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from dlth_tf.experiment.methods import written
 from dlth_tf.reporting import drawing
@@ -66,8 +65,15 @@ def weight_histograms(experiment: Experiment, cell: Cell) -> Panel | None:
     edges = np.linspace(-reach, reach, _BINS + 1)
     figure, rows = drawing.sheet(68 + 104 * len(moments), rows=len(moments))
     for axes, moment in zip(rows, moments, strict=True):
-        _histogram(axes, moment.removed, edges, "removed", REMOVED, LINES[1])
-        _histogram(axes, moment.kept, edges, "kept", KEPT, "-")
+        for name, values, colour, line in (
+            ("removed", moment.removed, REMOVED, LINES[1]),
+            ("kept", moment.kept, KEPT, "-"),
+        ):
+            gone = not values.any()
+            counts = np.zeros(_BINS) if gone else np.histogram(values, edges)[0]
+            label = f"{name} {values.size:,}{', all 0' * gone}"
+            axes.stairs(counts, edges, color=colour, lw=1.2, ls=line, label=label)
+            axes.stairs(counts, edges, color=colour, fill=True, alpha=0.16)
         axes.set_yscale("symlog", linthresh=1, linscale=0.4)
         axes.set(title=moment.name, ylim=(0, None), xlim=(-reach, reach))
         axes.locator_params(axis="y", numticks=5)
@@ -173,17 +179,6 @@ def _kernels(experiment: Experiment, run: RunRecord, stage: str) -> np.ndarray |
     named = [weights.get(f"{name}/kernel", weights.get(name)) for name in masked]
     parts = [part.ravel() for part in named if part is not None]
     return np.concatenate(parts) if parts else None
-
-
-def _histogram(
-    axes: Axes, values: np.ndarray, edges: np.ndarray, name: str, colour: str, line: Any
-) -> None:
-    """Counts of the values, unless all of them are zero; their number in any case."""
-    gone = not values.any()
-    counts = np.zeros(_BINS) if gone else np.histogram(values, edges)[0]
-    label = f"{name} {values.size:,}{', all 0' * gone}"
-    axes.stairs(counts, edges, color=colour, lw=1.2, ls=line, label=label)
-    axes.stairs(counts, edges, color=colour, fill=True, alpha=0.16)
 
 
 def _reach(values: np.ndarray) -> float:
