@@ -72,7 +72,7 @@ def export(
     model = folded = _serving_model(network, normalization)
     if "keras" in formats:
         _check_layers(model)
-    if set(formats) != {"keras"} and functional_graph(network):
+    if set(formats) != {"keras"} and functional_graph(network) is not None:
         folded = _serving_model(fold_batch_norm(network), normalization)
     description = {
         **(metadata or {}),

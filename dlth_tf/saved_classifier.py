@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 
 class SavedClassifier:
@@ -29,8 +30,6 @@ class SavedClassifier:
         signature: str | None = None,
         output: str | None = None,
     ):
-        import tensorflow as tf
-
         if not any(Path(folder).glob("saved_model.pb*")):
             raise ValueError(f"'{folder}' holds no SavedModel (no saved_model.pb).")
         try:
@@ -63,15 +62,16 @@ class SavedClassifier:
             ValueError: the signature wants images of another shape.
         """
         images = self._arranged(np.rint(images) if self.takes_whole_numbers else images)
-        images = images.astype(self._dtype.as_numpy_dtype)
-        size = self.batch_size or len(images)
-        batches = math.ceil(len(images) / size)
-        filled = np.resize(images, (batches * size, *images.shape[1:]))
-        outputs = [
-            self._function(**{self._input: batch})[self._output].numpy()
-            for batch in np.split(filled, batches)
-        ]
+        if self.batch_size is None:
+            return self._call(images)
+        batches = math.ceil(len(images) / self.batch_size)
+        filled = np.resize(images, (batches * self.batch_size, *images.shape[1:]))
+        outputs = [self._call(batch) for batch in np.split(filled, batches)]
         return np.concatenate(outputs)[: len(images)]
+
+    def _call(self, images: np.ndarray) -> np.ndarray:
+        tensor = tf.cast(tf.convert_to_tensor(images), self._dtype)
+        return self._function(**{self._input: tensor})[self._output].numpy()
 
     def _arranged(self, images: np.ndarray) -> np.ndarray:
         """The images with the axes that the signature wants."""

@@ -44,10 +44,6 @@ def write_report(output_dir: str | os.PathLike) -> Written:
 
 
 def report_text(output_dir: str | os.PathLike, columns: int = 80) -> str:
-    """The comparison as a table with small charts, so many columns wide.
-
-    Raises:
-        FileNotFoundError: there is nothing of an experiment in the folder.
-    """
+    """The comparison as a table with small charts, so many columns wide."""
     experiment = read_experiment(output_dir)
     return as_text(experiment, Comparison.of(experiment.runs), columns)

@@ -73,7 +73,7 @@ def render(experiment: Experiment, comparison: Comparison, gallery: Gallery) -> 
     )
     # Before the notices are made: reading may find more that is damaged.
     shown = {name for cell in comparison.cells for name in cell.runs[0].stages}
-    stages = {name: experiment.stage(name) for name in sorted(shown)}
+    stages = {s: experiment.read(f"stages/{s}/stage.json") for s in sorted(shown)}
     return templates.get_template("report.html").render(
         experiment=experiment,
         comparison=comparison,

@@ -133,10 +133,6 @@ class Experiment:
         if note not in self.skipped:
             self.skipped.append(note)
 
-    def stage(self, name: str) -> dict:
-        """What a finished stage recorded; empty if that can't be read."""
-        return self.read(f"stages/{name}/stage.json")
-
     def has_weights(self, stage: str) -> bool:
         return (self.folder / "stages" / stage / "weights.npz").exists()
 
