@@ -15,29 +15,22 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
+from dlth_tf.experiment import command_line
 from dlth_tf.experiment import flags as program_flags
 from dlth_tf.experiment.command_line import (
-    FAILURE,
-    USAGE,
-    reject_arguments,
-    say,
-    show,
-    start,
     start_tensorflow_quietly,
 )
 from dlth_tf.metrics import measure
-from dlth_tf.saved_classifier import SavedClassifier
 from dlth_tf.storage.files import atomic_write
 from official import data
 from official.common.path_flag import DEFINE_path
 
 program_flags.register()
 FLAGS = program_flags.FLAGS
+Classifier = Callable[[np.ndarray], np.ndarray]
 
-flags.declare_key_flag("dataset")
-flags.declare_key_flag("data_dir")
-flags.declare_key_flag("train_examples")
-flags.declare_key_flag("validation_fraction")
+for of_training in ("dataset", "data_dir", "train_examples", "validation_fraction"):
+    flags.declare_key_flag(of_training)
 DEFINE_path("saved_model", None, "Folder of the SavedModel.")
 flags.DEFINE_enum(
     "split",
@@ -67,7 +60,7 @@ DEFINE_path("json", None, "File to write everything measured to, as JSON.")
 
 def main(argv: list[str]) -> int:
     try:
-        reject_arguments(argv)
+        command_line.reject_arguments(argv)
         if not FLAGS.saved_model:
             raise ValueError("--saved_model is needed. See --help.")
         if FLAGS.split == "validation" and not FLAGS.validation_fraction:
@@ -77,13 +70,15 @@ def main(argv: list[str]) -> int:
             )
         return _evaluate()
     except (ValueError, FileNotFoundError) as error:
-        return say(error, USAGE)
+        return command_line.say(error, command_line.USAGE)
     except (OSError, RuntimeError) as error:
-        return say(error, FAILURE)
+        return command_line.say(error, command_line.FAILURE)
 
 
 def _evaluate() -> int:
     start_tensorflow_quietly()
+    from dlth_tf.saved_classifier import SavedClassifier
+
     classifier = SavedClassifier(FLAGS.saved_model, FLAGS.signature, FLAGS.output_name)
     if FLAGS.normalize and classifier.takes_whole_numbers:
         raise ValueError("--normalize: this SavedModel takes pixels, whole numbers.")
@@ -103,13 +98,13 @@ def _evaluate() -> int:
         "split": FLAGS.split,
         "normalized": FLAGS.normalize,
         **measure(outputs, labels, images.class_names),
-        "images_per_second": _speeds(classifier, images),
+        "images_per_second": _speeds(classifier, classifier.batch_size, images),
         **_sparsity(classifier.weights()),
     }
     if FLAGS.json:
         with atomic_write(FLAGS.json) as file:
             file.write((json.dumps(report, indent=1) + "\n").encode())
-    show(_table(report))
+    command_line.show(_table(report))
     return 0
 
 
@@ -127,10 +122,11 @@ def _images() -> data.ImageData:
     return dataclasses.replace(images, normalization=as_they_come)
 
 
-def _speeds(classifier: SavedClassifier, images: data.ImageData) -> dict[str, float]:
-    sizes = [classifier.batch_size] if classifier.batch_size else [1, 128]
+def _speeds(
+    classifier: Classifier, batch_size: int | None, images: data.ImageData
+) -> dict[str, float]:
     speeds = {}
-    for size in sizes:
+    for size in [batch_size] if batch_size else [1, 128]:
         some, _ = next(iter(images.evaluation_batches(FLAGS.split, size)))
         batch = np.resize(some, (size, *some.shape[1:]))
         speeds[str(size)] = images_per_second(classifier, batch)
@@ -138,16 +134,10 @@ def _speeds(classifier: SavedClassifier, images: data.ImageData) -> dict[str, fl
 
 
 def images_per_second(
-    predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray, seconds: float = 1.0
+    classifier: Classifier, images: np.ndarray, seconds: float = 1.0
 ) -> float:
-    """Images per second of one batch after another, by the median call.
-
-    Args:
-        predict: from images to outputs.
-        images: the batch `[batch, height, width, channels]`.
-        seconds: about how long to measure, at least five calls.
-    """
-    timer = timeit.Timer(lambda: predict(images))
+    """Images per second of one batch after another, by the median call."""
+    timer = timeit.Timer(lambda: classifier(images))
     timer.timeit(3)  # The first calls take longer.
     calls = max(5, int(seconds / timer.timeit(1)))
     return len(images) / statistics.median(timer.repeat(calls, 1))
@@ -164,32 +154,25 @@ def _sparsity(weights: dict[str, np.ndarray]) -> dict:
 
 
 def _table(report: dict) -> str:
-    sparsity = report["sparsity"]
-    rows = [
-        ("top-1 accuracy", f"{report['top1']:.2%}"),
-        ("top-5 accuracy", f"{report['top5']:.2%}"),
-        ("loss", f"{report['loss']:.4f}"),
-        ("calibration error (ECE)", f"{report['calibration_error']:.4f}"),
-        *(
-            (f"images/s at batch {size}", f"{speed:,.0f}")
-            for size, speed in report["images_per_second"].items()
-        ),
-        (
-            f"zeros among {report['weights']:,} weights",
-            "no variables" if sparsity is None else f"{sparsity:.2%}",
-        ),
-        *(
-            (f"class {name}", "no images" if part is None else f"{part:.2%}")
-            for name, part in report["per_class"].items()
-        ),
-    ]
-    width = max(len(name) for name, _ in rows)
+    zeros = "no variables" if report["sparsity"] is None else f"{report['sparsity']:.2%}"
+    speeds = report["images_per_second"]
+    rows = {
+        "top-1 accuracy": f"{report['top1']:.2%}",
+        "top-5 accuracy": f"{report['top5']:.2%}",
+        "loss": f"{report['loss']:.4f}",
+        "calibration error (ECE)": f"{report['calibration_error']:.4f}",
+        **{f"images/s at batch {size}": f"{speeds[size]:,.0f}" for size in speeds},
+        f"zeros among {report['weights']:,} weights": zeros,
+    }
+    for name, part in report["per_class"].items():
+        rows[f"class {name}"] = "no images" if part is None else f"{part:.2%}"
     head = (
         f"{Path(report['saved_model'])} on {report['images']:,} images of "
         f"{report['dataset']} ({report['split']})"
     )
-    return "\n".join([head, *(f"  {name:<{width}}  {value:>10}" for name, value in rows)])
+    width = max(map(len, rows))
+    return "\n".join([head, *(f"  {name:<{width}}  {rows[name]:>10}" for name in rows)])
 
 
 if __name__ == "__main__":
-    start(main)
+    command_line.start(main)

@@ -8,13 +8,9 @@ this project is needed to load any of it.
 
 from absl import flags
 
+from dlth_tf.experiment import command_line
 from dlth_tf.experiment import flags as program_flags
 from dlth_tf.experiment.command_line import (
-    FAILURE,
-    USAGE,
-    reject_arguments,
-    say,
-    start,
     start_tensorflow_quietly,
 )
 from dlth_tf.experiment.results.finished_run import FinishedRun
@@ -45,15 +41,15 @@ flags.DEFINE_bool(
 
 def main(argv: list[str]) -> int:
     try:
-        reject_arguments(argv)
+        command_line.reject_arguments(argv)
         for flag in ("run", "output"):
             if not FLAGS[flag].value:
                 raise ValueError(f"--{flag} is needed. See --help.")
         return _export()
     except (ValueError, FileNotFoundError) as error:
-        return say(error, USAGE)
+        return command_line.say(error, command_line.USAGE)
     except (OSError, RuntimeError) as error:
-        return say(error, FAILURE)
+        return command_line.say(error, command_line.FAILURE)
 
 
 def _export() -> int:
@@ -76,4 +72,4 @@ def _export() -> int:
 
 
 if __name__ == "__main__":
-    start(main)
+    command_line.start(main)

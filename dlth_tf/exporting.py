@@ -42,32 +42,25 @@ def export(
     formats: Sequence[str] = ("saved_model",),
     metadata: Mapping | None = None,
 ) -> dict:
-    """Writes a network to a new folder.
+    """Writes a network to a new folder, and returns the metadata it wrote there.
 
-    The folder is the SavedModel itself (`tf.saved_model.load(folder)`), the other
-    formats and `metadata.json` lie beside `saved_model.pb`. Each takes images `[batch,
-    height, width, channels]` as float32, the SavedModel as uint8 too, and gives `logits`
-    and `probabilities`, `[batch, classes]`. The SavedModel's outputs are compared with
-    the network's before the folder gets its name; `largest_difference` in the metadata
-    says how far they are apart (1e-6 for a usual float32 network). BatchNorm is folded
-    into the layers before it where there is one (`dlth_tf.fold_batch_norm`), but not in
-    the `.keras` file, on which training may go on.
+    The folder is the SavedModel itself, the other formats and `metadata.json` lie beside
+    `saved_model.pb`. Each takes images `[batch, height, width, channels]` as float32, the
+    SavedModel as uint8 too, and gives `logits` and `probabilities`, `[batch, classes]`.
+    The SavedModel's outputs are compared with the network's before the folder gets its
+    name: `largest_difference` in the metadata. BatchNorm is folded into the layers before
+    it where there is one (`dlth_tf.fold_batch_norm`), but not in the `.keras` file, on
+    which training may go on.
 
     Args:
         network: from normalised images to logits, made of Keras's own layers.
         folder: must not exist, or be empty.
-        normalization: done inside, so that images are given as they come. None: they
-            must come normalised.
-        formats: some of `"saved_model"`, `"keras"`, `"litert"`.
-        metadata: what is to be said of the network, ready for JSON.
-
-    Returns:
-        The metadata written: the given, and inputs, outputs, parameters, sparsity per
-        layer as found in the weights.
+        normalization: done inside, so that images are given as they come, if not None.
+        formats: some of `FORMATS`.
+        metadata: what else is to be said of the network, ready for JSON.
 
     Raises:
-        ValueError: the folder is not empty, an unknown format, a layer that is not
-            Keras's own.
+        ValueError: the folder is not empty, an unknown format, a layer not of Keras.
         ExportFailed: a converter failed, or what was written computes something else.
         RuntimeError: Keras does not run on TensorFlow.
 
@@ -79,7 +72,7 @@ def export(
     model = folded = _serving_model(network, normalization)
     if "keras" in formats:
         _check_layers(model)
-    if set(formats) != {"keras"} and functional_graph(network):
+    if set(formats) != {"keras"} and functional_graph(network) is not None:
         folded = _serving_model(fold_batch_norm(network), normalization)
     description = {
         **(metadata or {}),
@@ -141,10 +134,6 @@ def _serving_model(
     return keras.Model(images, outputs, name=f"{network.name}_serving")
 
 
-def _normalises(model: keras.Model) -> bool:
-    return any(layer.name == "normalization" for layer in model.layers)
-
-
 def _write(name: str, model: keras.Model, folder: Path) -> None:
     try:
         FORMATS[name](model, folder)
@@ -163,26 +152,17 @@ def _write_saved_model(model: keras.Model, folder: Path) -> None:
     signature's (keras-team/keras#23553, seen in Keras 3.15): the model is not tracked
     here, so that they are stored once.
     """
-
-    def images(dtype: str) -> list[keras.InputSpec]:
-        shape = (None, *model.input_shape[1:])
-        return [keras.InputSpec(shape=shape, dtype=dtype, name="images")]
-
-    archive = keras.export.ExportArchive()
-    serve = archive.add_endpoint(
-        "serve", lambda images: model(images, training=False), images("float32")
+    floats, pixels = (
+        keras.InputSpec(shape=model.input_shape, dtype=dtype, name="images")
+        for dtype in ("float32", "uint8")
     )
-    if _normalises(model):
+    archive = keras.export.ExportArchive()
+    serve = archive.add_endpoint("serve", lambda x: model(x, training=False), [floats])
+    if any(layer.name == "normalization" for layer in model.layers):
         archive.add_endpoint(
-            "serve_uint8",
-            lambda images: serve(keras.ops.cast(images, "float32")),
-            images("uint8"),
+            "serve_uint8", lambda x: serve(keras.ops.cast(x, "float32")), [pixels]
         )
     archive.write_out(str(folder), verbose=False)
-
-
-def _write_keras(model: keras.Model, folder: Path) -> None:
-    model.save(folder / "model.keras")
 
 
 def _write_litert(model: keras.Model, folder: Path) -> None:
@@ -199,7 +179,7 @@ def _write_litert(model: keras.Model, folder: Path) -> None:
 
 FORMATS: dict[str, Callable[[keras.Model, Path], None]] = {
     "saved_model": _write_saved_model,
-    "keras": _write_keras,
+    "keras": lambda model, folder: model.save(folder / "model.keras"),
     "litert": _write_litert,
 }
 

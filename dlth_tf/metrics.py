@@ -10,13 +10,7 @@ _SMALLEST = np.finfo(np.float32).tiny
 
 
 def measure(outputs: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict:
-    """Measures outputs against labels.
-
-    Args:
-        outputs: logits or probabilities `[images, classes]`; which of the two is seen
-            from their values.
-        labels: classes `[images]`.
-        class_names: by label.
+    """Measures outputs `[images, classes]`, logits or probabilities, against labels.
 
     Returns:
         `top1` and `top5`, fractions of the images whose class has the highest output,
@@ -48,10 +42,6 @@ def ranks(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     What can't be told counts against the network: an equal output of another class, and
     NaN. (scikit-learn's `top_k_accuracy_score` settles ties by the classes' order, and
     takes no NaN.)
-
-    Args:
-        outputs: logits or probabilities `[images, classes]`.
-        labels: classes `[images]`.
     """
     own = outputs[np.arange(len(labels)), labels]
     rank = (~(outputs < own[:, None])).sum(axis=1) - 1
@@ -69,10 +59,6 @@ def expected_calibration_error(confidence: np.ndarray, right: np.ndarray) -> flo
 
     The sum over bins of (images in it / images) * |accuracy - mean confidence|; bin m of
     M has the confidences in ((m - 1) / M, m / M].
-
-    Args:
-        confidence: probability of the class predicted, `[images]`.
-        right: whether that is the image's class, `[images]`.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, eq. 3.
     """

@@ -12,15 +12,8 @@ import sys
 
 from absl import flags
 
+from dlth_tf.experiment import command_line
 from dlth_tf.experiment import flags as program_flags
-from dlth_tf.experiment.command_line import (
-    FAILURE,
-    USAGE,
-    reject_arguments,
-    say,
-    show,
-    start,
-)
 
 program_flags.register()
 FLAGS = program_flags.FLAGS
@@ -34,20 +27,20 @@ flags.DEFINE_bool(
 
 
 def main(argv: list[str]) -> int:
-    from dlth_tf import reporting  # Takes its time, which --help must not.
-
     try:
-        reject_arguments(argv)
+        command_line.reject_arguments(argv)
+        from dlth_tf import reporting  # It takes its time, which --help must not.
+
         if FLAGS.text:
             columns = shutil.get_terminal_size().columns
             text = reporting.report_text(FLAGS.output_dir, columns)
-            show(reporting.printable(text, sys.stdout.encoding or "utf-8"))
+            command_line.show(reporting.printable(text, sys.stdout.encoding or "utf-8"))
             return 0
         written = reporting.write_report(FLAGS.output_dir)
     except (ValueError, FileNotFoundError) as error:
-        return say(error, USAGE)
+        return command_line.say(error, command_line.USAGE)
     except (OSError, ImportError) as error:
-        return say(error, FAILURE)
+        return command_line.say(error, command_line.FAILURE)
     for line in written.skipped:
         print(f"Passed over: {line}", file=sys.stderr)
     print(f"Report: {written.page} ({written.figures} figures in figures/)")
@@ -55,4 +48,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    start(main)
+    command_line.start(main)

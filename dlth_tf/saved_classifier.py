@@ -1,10 +1,12 @@
 """A SavedModel, whoever made it, as a classifier of images. Needs TensorFlow alone."""
 
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 
 class SavedClassifier:
@@ -12,27 +14,14 @@ class SavedClassifier:
 
     Images may be wanted as `[batch, height, width, channels]`, with channels first,
     without the axis of a single channel, or flat, in any numeric type, in batches of any
-    or of one size: the signature says which.
-
-    Args:
-        folder: of the SavedModel.
-        signature: its name. None: `serving_default`, or the only one there is.
-        output: which of several outputs. None: `logits`, `probabilities` or the only one.
-
-    Attributes:
-        batch_size: the only batch size it takes; None if any.
-        takes_whole_numbers: whether images are wanted in an integer type, as pixels.
+    or of one size: the signature says which. `signature` may be left out if it is
+    `serving_default` or the only one, `output` if it is `logits`, `probabilities` or the
+    only one.
 
     Raises:
         ValueError: no SavedModel, no such signature, several inputs or outputs to choose
             from.
         OSError: the SavedModel is damaged.
-
-    Example:
-
-    >>> classifier = SavedClassifier("exports/digits")
-    >>> classifier(np.zeros((2, 8, 8, 1))).shape
-    (2, 10)
     """
 
     def __init__(
@@ -41,8 +30,6 @@ class SavedClassifier:
         signature: str | None = None,
         output: str | None = None,
     ):
-        import tensorflow as tf
-
         if not any(Path(folder).glob("saved_model.pb*")):
             raise ValueError(f"'{folder}' holds no SavedModel (no saved_model.pb).")
         try:
@@ -74,29 +61,26 @@ class SavedClassifier:
         Raises:
             ValueError: the signature wants images of another shape.
         """
-        size = self.batch_size or len(images)
-        filled = np.resize(images, (-(-len(images) // size) * size, *images.shape[1:]))
-        batches = np.split(self._arranged(filled), len(filled) // size)
-        return np.concatenate([self._call(batch) for batch in batches])[: len(images)]
+        images = self._arranged(np.rint(images) if self.takes_whole_numbers else images)
+        if self.batch_size is None:
+            return self._call(images)
+        batches = math.ceil(len(images) / self.batch_size)
+        filled = np.resize(images, (batches * self.batch_size, *images.shape[1:]))
+        outputs = [self._call(batch) for batch in np.split(filled, batches)]
+        return np.concatenate(outputs)[: len(images)]
 
     def _call(self, images: np.ndarray) -> np.ndarray:
-        images = np.rint(images) if self.takes_whole_numbers else images
-        images = images.astype(self._dtype.as_numpy_dtype)
-        return self._function(**{self._input: images})[self._output].numpy()
+        tensor = tf.cast(tf.convert_to_tensor(images), self._dtype)
+        return self._function(**{self._input: tensor})[self._output].numpy()
 
     def _arranged(self, images: np.ndarray) -> np.ndarray:
         """The images with the axes that the signature wants."""
         wanted = self._shape
         if wanted.rank is None:
             return images
-        arrangements = [
-            images,
-            np.moveaxis(images, -1, 1),
-            images.reshape(len(images), -1),
-        ]
-        if images.shape[-1] == 1:
-            arrangements.append(images[..., 0])
-        for arranged in arrangements:
+        flat, channels_first = images.reshape(len(images), -1), np.moveaxis(images, -1, 1)
+        one_channel = [images[..., 0]] if images.shape[-1] == 1 else []
+        for arranged in (images, channels_first, flat, *one_channel):
             if wanted[1:].is_compatible_with(arranged.shape[1:]):
                 return arranged
         raise ValueError(

@@ -181,9 +181,9 @@ class _Program:
 
     def _report(self) -> None:
         """Writes the page; the results are safe already, whatever becomes of it."""
-        from dlth_tf.reporting import write_report
-
         try:
+            from dlth_tf.reporting import write_report
+
             written = write_report(FLAGS.output_dir)
         except Exception as error:
             self._reporter.line(f"The report could not be written: {error!r}")

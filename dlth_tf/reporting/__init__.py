@@ -1,8 +1,8 @@
 """The report people look at: one page, its figures, and a version for the terminal."""
 
-import dataclasses
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 from dlth_tf.reporting.comparison import Comparison
 from dlth_tf.reporting.page import draw, render
@@ -13,15 +13,8 @@ from dlth_tf.storage.files import atomic_write
 __all__ = ["Written", "printable", "report_text", "write_report"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Written:
-    """What a report came to.
-
-    Attributes:
-        page: the HTML file.
-        figures: how many drawings lie in `figures/` beside it.
-        skipped: what could not be read of the experiment, a line for each.
-    """
+class Written(NamedTuple):
+    """The page, how many figures there are, a line for each thing that was unreadable."""
 
     page: Path
     figures: int
@@ -51,10 +44,6 @@ def write_report(output_dir: str | os.PathLike) -> Written:
 
 
 def report_text(output_dir: str | os.PathLike, columns: int = 80) -> str:
-    """The comparison as a table with small charts, so many columns wide.
-
-    Raises:
-        FileNotFoundError: there is nothing of an experiment in the folder.
-    """
+    """The comparison as a table with small charts, so many columns wide."""
     experiment = read_experiment(output_dir)
     return as_text(experiment, Comparison.of(experiment.runs), columns)

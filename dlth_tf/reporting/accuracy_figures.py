@@ -11,69 +11,56 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import offset_copy
 
 from dlth_tf.experiment.plan.methods import written
+from dlth_tf.reporting import drawing
 from dlth_tf.reporting.comparison import Cell, Comparison
-from dlth_tf.reporting.drawing import (
-    BAND,
-    COLOURS,
-    DASHED,
-    INK,
-    LINES,
-    RULE,
-    SOFT_INK,
-    Panel,
-    Style,
-    legend,
-    padded,
-    panel,
-    sheet,
-)
+from dlth_tf.reporting.drawing import BAND, INK, SOFT_INK, Panel, Style
 from dlth_tf.reporting.records import RunRecord, series, transforms
 
 _TOGETHER = 6
 _BESIDE = 8.0
-_DENSE: dict[str, Any] = {"color": SOFT_INK, "lw": 1.2, "ls": DASHED, "zorder": 1}
-_SHADES = [COLOURS[place] for place in (3, 0, 2, 5, 1, 4)]
+_DENSE: Style = {"color": SOFT_INK, "lw": 1.2, "ls": (0, (4, 2)), "zorder": 1}
+_SHADES = [drawing.COLOURS[place] for place in (3, 0, 2, 5, 1, 4)]
 
 
-def groups(comparison: Comparison) -> list[tuple[str, ...]]:
+def groups(comparison: Comparison) -> list[list[str]]:
     """The methods that have a sparsity, no more together than a reader can follow."""
     sparse = {cell.method for cell in comparison.sparse}
-    methods = tuple(method for method in comparison.methods if method in sparse)
+    methods = [method for method in comparison.methods if method in sparse]
     return [methods[i : i + _TOGETHER] for i in range(0, len(methods), _TOGETHER)]
 
 
 def over_sparsity(
-    comparison: Comparison, look: dict[str, Style], group: tuple[str, ...]
+    comparison: Comparison, look: dict[str, Style], group: list[str]
 ) -> Panel:
     """A line for each method of a group, those of other groups in the background."""
-    figure, axes = sheet(270)
+    figure, axes = drawing.sheet(270)
     lines = {method: comparison.of_method(method) for method in comparison.methods}
+    places = [_position(s) for s in comparison.sparsities]
     others = [method for method in lines if method not in group and method != "dense"]
     for method in others:
         means = [cell.mean for cell in lines[method]]
-        axes.plot(_positions(lines[method]), means, color=RULE, lw=1.2)
+        at = [_position(cell.sparsity) for cell in lines[method]]
+        axes.plot(at, means, color=drawing.RULE, lw=1.2)
     by_height = sorted(group, key=lambda method: -lines[method][-1].mean)
     for rank, method in enumerate(by_height):
-        cells, style = lines[method], look[method]
+        at = [_position(cell.sparsity) for cell in lines[method]]
         shift = _BESIDE * (rank - (len(group) - 1) / 2)
-        _marks(axes, _positions(cells), cells, style, shift, ls=style.line)
+        _marks(axes, at, lines[method], look[method], shift)
     if comparison.dense:
         axes.axhspan(*comparison.dense.reach, color=BAND, lw=0, zorder=0)
         axes.axhline(comparison.dense.mean, label="dense", **_DENSE)
-    places = [_position(s) for s in comparison.sparsities]
     axes.set_xticks(places, [written(s) for s in comparison.sparsities])
     room = 0.15 * (places[-1] - places[0]) or 0.5
-    axes.set_xlim(places[0] - room, places[-1] + room)
-    axes.set_ylim(*padded(*comparison.range()))
-    axes.grid(axis="y")
     axes.set(title="test accuracy %", xlabel="sparsity")
-    legend(axes)
+    axes.set(xlim=(places[0] - room, places[-1] + room), ylim=_ends(comparison.cells))
+    axes.grid(axis="y")
+    drawing.legend(axes)
     told = [
         f"{m}: " + ", ".join(f"{c.accuracy} at {written(c.sparsity)}" for c in lines[m])
         for m in group
     ]
     part = groups(comparison).index(group) + 1 if others else None
-    return panel(
+    return drawing.panel(
         figure,
         "accuracy-over-sparsity" + (f"-{part}" if part else ""),
         "Accuracy over sparsity" + (f", part {part}" if part else ""),
@@ -84,30 +71,28 @@ def over_sparsity(
 def at_sparsity(comparison: Comparison, look: dict[str, Style], sparsity: float) -> Panel:
     """A row for each method: its mean, its spread, and a stroke for every seed."""
     cells = comparison.at(sparsity)
-    figure, axes = sheet(84 + 19 * len(cells))
+    figure, axes = drawing.sheet(84 + 19 * len(cells))
     for place, cell in enumerate(cells):
         seeds = [place] * len(cell.percents)
         axes.plot(cell.percents, seeds, "|", color=INK, ms=7, mew=0.8)
-        spread = {"xerr": cell.spread, "elinewidth": 2}
-        axes.errorbar(cell.mean, place, ls="", **spread, **look[cell.method].marks)
+        marks = look[cell.method] | {"ls": "", "elinewidth": 2}
+        axes.errorbar(cell.mean, place, xerr=cell.spread, **marks)
     rows = range(len(cells))
     axes.set_yticks(rows, [cell.method for cell in cells], color=INK)
-    axes.set_ylim(len(cells) - 0.4, -0.6)
-    axes.set_xlim(*padded(*Comparison(tuple(cells)).range()))
+    axes.set(xlim=_ends(cells), ylim=(len(cells) - 0.4, -0.6), xlabel="test accuracy %")
     axes.locator_params(axis="x", nbins=6)
-    axes.set_xlabel("test accuracy %")
     axes.grid(axis="x")
     numbers = axes.secondary_yaxis("right")
     numbers.set_yticks(rows, [cell.accuracy for cell in cells], color=INK)
     for spine in (axes.spines["left"], numbers.spines["right"]):
         spine.set_visible(False)
+    told = "; ".join(f"{c.method} {c.accuracy} (n={len(c.runs)})" for c in cells)
+    alt = f"Test accuracy in percent at sparsity {written(sparsity)}: {told}."
     if comparison.dense:
         _beside_dense(axes, comparison.dense)
-    name = f"Sparsity {written(sparsity)}"
-    alt = "; ".join(f"{c.method} {c.accuracy} (n={len(c.runs)})" for c in cells)
-    dense = f" Dense: {comparison.dense.accuracy}." if comparison.dense else ""
-    alt = f"Test accuracy in percent at sparsity {written(sparsity)}: {alt}.{dense}"
-    return panel(figure, f"accuracy-at-{written(sparsity)}", name, alt)
+        alt += f" Dense: {comparison.dense.accuracy}."
+    name = written(sparsity)
+    return drawing.panel(figure, f"accuracy-at-{name}", f"Sparsity {name}", alt)
 
 
 def over_cost(
@@ -116,14 +101,13 @@ def over_cost(
     """A point for each method at one sparsity, and dense; None if no cost is known."""
     compared = [cell for cell in (*comparison.at(sparsity), comparison.dense) if cell]
     costs = {cell.method: cell.cost for cell in compared if cell.cost is not None}
-    cells = [cell for cell in compared if cell.method in costs]
     if not costs:
         return None
-    figure, axes = sheet(max(240, 70 + 15 * len(costs)))
+    cells = [cell for cell in compared if cell.method in costs]
+    figure, axes = drawing.sheet(max(240, 70 + 15 * len(cells)))
     low, high = min(costs.values()), max(costs.values())
     if low > 0 and high / low > 6:
-        axes.set_xscale("log")
-        axes.set_xlim(low / 1.3, high * 1.3)
+        axes.set(xscale="log", xlim=(low / 1.3, high * 1.3))
         axes.locator_params(axis="x", subs=(1, 2, 5))
         axes.minorticks_off()
     else:
@@ -135,13 +119,14 @@ def over_cost(
         cost = f"{costs[cell.method]:.1f}"
         shift = _BESIDE * (drawn[cost] - (alike[cost] - 1) / 2)
         drawn[cost] += 1
-        _marks(axes, [costs[cell.method]], [cell], look[cell.method], shift, ls="")
-    axes.set_ylim(*padded(*Comparison(tuple(cells)).range()))
-    axes.grid()
+        marks = look[cell.method] | {"ls": ""}
+        _marks(axes, [costs[cell.method]], [cell], marks, shift)
     axes.set(title="test accuracy %", xlabel="images seen, relative to dense")
-    legend(axes)
+    axes.set_ylim(_ends(cells))
+    axes.grid()
+    drawing.legend(axes)
     told = "; ".join(f"{c.method} {c.accuracy} at {costs[c.method]:.2f}x" for c in cells)
-    return panel(
+    return drawing.panel(
         figure,
         f"accuracy-over-cost-{written(sparsity)}",
         f"Sparsity {written(sparsity)}",
@@ -156,53 +141,45 @@ def learning_curves(comparison: Comparison, method: str) -> Panel | None:
     cells = [cell for cell in cells if any(run.phases for run in cell.runs)]
     if not cells:
         return None
-    figure, (upper, lower) = sheet(312, rows=2)
+    figure, (upper, lower) = drawing.sheet(312, rows=2)
     told = []
     for place, cell in enumerate(cells):
         accuracy, loss, held_out = (
             _course(cell.runs, metric) for metric in ("accuracy", "loss", "val_accuracy")
         )
-        look: dict[str, Any] = {"ls": LINES[place % 4]}
+        epochs = range(1, len(loss) + 1)
+        look: Style = {"ls": drawing.LINES[place % 4]}
         look["color"] = _SHADES[place % 6] if len(cells) > 1 else INK
-        _curve(upper, 100 * accuracy, lw=1.4, label=written(cell.sparsity), **look)
-        _curve(upper, 100 * held_out, lw=2.6, alpha=0.45, **look)
-        _curve(lower, loss, lw=1.4, **look)
+        upper.plot(epochs, 100 * accuracy, lw=1.4, label=written(cell.sparsity), **look)
+        upper.plot(epochs, 100 * held_out, lw=2.6, alpha=0.45, **look)
+        lower.plot(epochs, loss, lw=1.4, **look)
         told.append(
             f"{cell.title}: after {len(loss)} epochs training loss {loss[-1]:.3g}, "
             f"training accuracy {100 * accuracy[-1]:.1f} percent"
         )
     _name_phases(upper, lower, cells[-1].runs[0])
-    upper.set_ylim(top=100.5)
-    lower.set_yscale("log")
+    upper.set(ylabel="accuracy %", ylim=(None, 100.5))
+    lower.set(yscale="log", ylabel="loss", xlabel="epochs, all trainings in a row")
     lower.yaxis.set_major_formatter("{x:g}")
     lower.locator_params(axis="y", subs=(1, 2, 5), numticks=6)
     lower.minorticks_off()
     lower.locator_params(axis="x", nbins=6, integer=True)
-    upper.set_ylabel("accuracy %")
-    lower.set(ylabel="loss", xlabel="epochs, all trainings in a row")
     for axes in (upper, lower):
         axes.grid(axis="y")
     if len(cells) > 1:
-        legend(upper, title="sparsity")
+        drawing.legend(upper, title="sparsity")
     alt = f"Learning curves of {method}. {'; '.join(told)}."
-    return panel(figure, f"learning-{method}", method, alt)
+    return drawing.panel(figure, f"learning-{method}", method, alt)
 
 
 def _marks(
-    axes: Axes,
-    places: list[float],
-    cells: Sequence[Cell],
-    style: Style,
-    shift: float,
-    ls: Any,
+    axes: Axes, places: list[float], cells: list[Cell], style: Style, shift: float
 ) -> None:
     """Means and spreads, so many points aside that no error bar hides another."""
     aside = offset_copy(axes.transData, axes.get_figure(True), shift, 0, "points")
-    means, name = [cell.mean for cell in cells], cells[0].method
-    spreads = [math.nan if cell.spread is None else cell.spread for cell in cells]
-    look: dict[str, Any] = {"ls": ls, "lw": 1.6, "transform": aside, **style.marks}
-    axes.plot(places, means, label=name, **look)
-    bars: dict[str, Any] = {"ecolor": style.colour, "elinewidth": 1.4, "capsize": 3}
+    means, spreads = [cell.mean for cell in cells], [cell.spread for cell in cells]
+    axes.plot(places, means, label=cells[0].method, lw=1.6, transform=aside, **style)
+    bars: Any = {"ecolor": style["color"], "elinewidth": 1.4, "capsize": 3}
     axes.errorbar(places, means, spreads, fmt="none", transform=aside, **bars)
 
 
@@ -211,8 +188,11 @@ def _position(sparsity: float) -> float:
     return -math.log2(max(1.0 - sparsity, 1e-9))
 
 
-def _positions(cells: Sequence[Cell]) -> list[float]:
-    return [_position(cell.sparsity) for cell in cells]
+def _ends(cells: Sequence[Cell]) -> tuple[float, float]:
+    """Of an axis that has room for all cells."""
+    low, high = Comparison(tuple(cells)).range()
+    room = max(0.06 * (high - low), 0.05)
+    return low - room, high + room
 
 
 def _beside_dense(axes: Axes, dense: Cell) -> None:
@@ -235,11 +215,6 @@ def _course(runs: Sequence[RunRecord], metric: str) -> np.ndarray:
     courses = [[v for phase in r.phases for v in series(phase, metric)] for r in runs]
     epochs = [*itertools.zip_longest(*courses, fillvalue=math.nan)]
     return np.ma.masked_invalid(epochs).mean(axis=1).filled(math.nan)
-
-
-def _curve(axes: Axes, values: np.ndarray, **look: Any) -> None:
-    if np.isfinite(values).any():
-        axes.plot(range(1, len(values) + 1), values, **look)
 
 
 def _name_phases(upper: Axes, lower: Axes, run: RunRecord) -> None:

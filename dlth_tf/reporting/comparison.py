@@ -41,19 +41,20 @@ class Cell:
         return statistics.mean(self.percents)
 
     @property
-    def spread(self) -> float | None:
-        """Sample standard deviation over seeds; None for one seed."""
-        return statistics.stdev(self.percents) if len(self.runs) > 1 else None
+    def spread(self) -> float:
+        """Sample standard deviation over seeds; NaN for one seed."""
+        return statistics.stdev(self.percents) if len(self.runs) > 1 else math.nan
 
     @property
     def reach(self) -> tuple[float, float]:
         """One spread below the mean, and one above."""
-        return self.mean - (self.spread or 0.0), self.mean + (self.spread or 0.0)
+        spread = self.spread if len(self.runs) > 1 else 0.0
+        return self.mean - spread, self.mean + spread
 
     @property
     def accuracy(self) -> str:
         """As it is written: mean ± spread."""
-        spread = "" if self.spread is None else f" ± {self.spread:.2f}"
+        spread = f" ± {self.spread:.2f}" if len(self.runs) > 1 else ""
         return f"{self.mean:.2f}{spread}"
 
     @property
@@ -79,11 +80,8 @@ class Cell:
         differ by less than the standard error of a difference measured on so many test
         images. One seed has no spread to test.
         """
-        samples = [
-            (c.mean, math.nan if c.spread is None else c.spread, len(c.runs))
-            for c in (self, other)
-        ]
-        test = ttest_ind_from_stats(*samples[0], *samples[1], equal_var=False)
+        a, b = ((cell.mean, cell.spread, len(cell.runs)) for cell in (self, other))
+        test = ttest_ind_from_stats(*a, *b, equal_var=False)
         errors = math.hypot(self.sampling_error, other.sampling_error)
         return bool(test.pvalue > 0.05) or abs(self.mean - other.mean) <= errors
 

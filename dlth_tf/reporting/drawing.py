@@ -5,11 +5,10 @@ yellow that paper swallows. No two methods share a marker until there are thirte
 """
 
 import base64
-import dataclasses
 import io
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,21 +19,14 @@ INK, SOFT_INK, RULE, BAND, PAPER = "#1b1b1f", "#5c5c66", "#d9d9de", "#ececf0", "
 KEPT, REMOVED = "#0072b2", "#d55e00"
 COLOURS = ("#d55e00", "#e69f00", "#009e73", "#0072b2", "#56b4e9", "#cc79a7")
 LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)))
-DASHED = (0, (4, 2))
+Style = dict[str, Any]
+"""How a method is drawn, as arguments of matplotlib."""
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", "h", ">", "*", "d")
 _FAMILIAR = ("rst", "scratch", "l1", "lth")
 
 
-@dataclasses.dataclass(frozen=True)
-class Panel:
-    """A finished drawing.
-
-    Attributes:
-        name: of its file, without the ending.
-        title: its heading, which is drawn too.
-        alt: what it shows, for those who can't see it.
-        svg: the whole file.
-    """
+class Panel(NamedTuple):
+    """A finished drawing; `name` is its file's, `alt` for those who can't see it."""
 
     name: str
     title: str
@@ -47,31 +39,20 @@ class Panel:
         return f"data:image/svg+xml;base64,{base64.b64encode(self.svg).decode()}"
 
 
-@dataclasses.dataclass(frozen=True)
-class Style:
-    """How a method is drawn."""
-
-    colour: str
-    marker: str
-    line: Any
-    hollow: bool = False
-
-    @property
-    def marks(self) -> dict[str, Any]:
-        """Its markers, as matplotlib's arguments."""
-        face = PAPER if self.hollow else self.colour
-        return {"color": self.colour, "marker": self.marker, "mfc": face, "ms": 7}
-
-
 def styles(methods: Iterable[str]) -> dict[str, Style]:
     """A style for each method; the familiar ones look the same in every report."""
     others = sorted(set(methods) - {"dense", *_FAMILIAR}, key=method_place)
-    look = {"dense": Style(INK, "_", DASHED)}
+    look = {"dense": style(INK, "_", (0, (4, 2)))}
     for place, name in enumerate((*_FAMILIAR, *others)):
         row, column = divmod(place, len(COLOURS))
         marker = _MARKERS[place % len(_MARKERS)]
-        look[name] = Style(COLOURS[column], marker, LINES[row % 4], row % 2 == 1)
+        look[name] = style(COLOURS[column], marker, LINES[row % 4], row % 2 == 1)
     return look
+
+
+def style(colour: str, marker: str, line: Any, hollow: bool = False) -> Style:
+    face = PAPER if hollow else colour
+    return {"color": colour, "marker": marker, "ls": line, "mfc": face, "ms": 7}
 
 
 def sheet(height: float, rows: int = 1) -> tuple[Figure, Any]:
@@ -93,9 +74,3 @@ def panel(figure: Figure, name: str, title: str, alt: str) -> Panel:
     described = {"Title": title, "Description": alt, "Date": None}
     figure.savefig(file, format="svg", metadata=described)
     return Panel(re.sub(r"[^\w.-]+", "-", name), title, alt, file.getvalue())
-
-
-def padded(low: float, high: float) -> tuple[float, float]:
-    """A range with some room at both ends."""
-    room = max(0.06 * (high - low), 0.05)
-    return low - room, high + room

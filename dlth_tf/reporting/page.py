@@ -8,21 +8,11 @@ import matplotlib.style
 
 from dlth_tf.experiment.flags import DESCRIBED
 from dlth_tf.experiment.plan.methods import METHODS, WITHOUT_SPARSITY, summary, written
-from dlth_tf.reporting.accuracy_figures import (
-    at_sparsity,
-    groups,
-    learning_curves,
-    over_cost,
-    over_sparsity,
-)
+from dlth_tf.reporting import accuracy_figures as accuracy
+from dlth_tf.reporting import weight_figures as weights
 from dlth_tf.reporting.comparison import Cell, Comparison
 from dlth_tf.reporting.drawing import Panel, styles
 from dlth_tf.reporting.records import Experiment, RunRecord
-from dlth_tf.reporting.weight_figures import (
-    extrusion,
-    sparsity_per_layer,
-    weight_histograms,
-)
 
 Gallery = dict[str, list[Panel]]
 # Flags that say which run it is, or where and how far it was to go.
@@ -61,13 +51,15 @@ def draw(experiment: Experiment, comparison: Comparison) -> Gallery:
         return [panel for panel in drawn if panel]
 
     return {
-        "accuracy": each(over_sparsity, groups(comparison), *compared)
-        + each(at_sparsity, sparsities, *compared),
-        "cost": each(over_cost, sparsities, *compared),
-        "extrusion": each(extrusion, comparison.sparse, experiment),
-        "weights": each(weight_histograms, telling, experiment),
-        "layers": each(sparsity_per_layer, sparsities, *compared),
-        "learning": each(learning_curves, comparison.methods, comparison),
+        "accuracy": [
+            *each(accuracy.over_sparsity, accuracy.groups(comparison), *compared),
+            *each(accuracy.at_sparsity, sparsities, *compared),
+        ],
+        "cost": each(accuracy.over_cost, sparsities, *compared),
+        "extrusion": each(weights.extrusion, comparison.sparse, experiment),
+        "weights": each(weights.weight_histograms, telling, experiment),
+        "layers": each(weights.sparsity_per_layer, sparsities, *compared),
+        "learning": each(accuracy.learning_curves, comparison.methods, comparison),
     }
 
 
@@ -79,21 +71,18 @@ def render(experiment: Experiment, comparison: Comparison, gallery: Gallery) -> 
         trim_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    runs = experiment.runs
     # Before the notices are made: reading may find more that is damaged.
     shown = {name for cell in comparison.cells for name in cell.runs[0].stages}
-    stages = {name: experiment.stage(name) for name in sorted(shown)}
+    stages = {s: experiment.read(f"stages/{s}/stage.json") for s in sorted(shown)}
     return templates.get_template("report.html").render(
         experiment=experiment,
         comparison=comparison,
         gallery=gallery,
         task=experiment.shared.get("task") or {},
-        first_flags=next((run.flags for run in runs if run.flags), {}),
-        versions=next((run.versions for run in runs if run.versions), {}),
         missing=experiment.missing(),
         notices=experiment.notices(),
         stages=stages,
-        shared=shared_settings(runs),
+        shared=shared_settings(experiment.runs),
         settings=settings,
         command=command,
         written=written,

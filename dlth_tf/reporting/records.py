@@ -115,12 +115,8 @@ def _fits(value: object, kind: typing.Any) -> bool:
 class Experiment:
     """What could be read of an experiment.
 
-    Attributes:
-        shared: what all its runs have in common, as `experiment.json` says.
-        runs: the finished runs.
-        failed: those that failed.
-        begun: stages in progress, or given up, a line for each.
-        skipped: what could not be read, a line for each.
+    `shared` is what its runs have in common, as `experiment.json` says. `begun` has a
+    line for each stage that is not finished, `skipped` for what could not be read.
     """
 
     folder: Path
@@ -137,21 +133,18 @@ class Experiment:
         if note not in self.skipped:
             self.skipped.append(note)
 
-    def stage(self, name: str) -> dict:
-        """What a finished stage recorded; empty if that can't be read."""
-        return self.read(f"stages/{name}/stage.json")
+    def has_weights(self, stage: str) -> bool:
+        return (self.folder / "stages" / stage / "weights.npz").exists()
 
-    def weights(self, name: str) -> dict[str, np.ndarray] | None:
-        """The weights a stage left, by name; None if there are none to be read."""
-        path = self.folder / "stages" / name / "weights.npz"
-        if not path.exists():
-            return None
+    def weights(self, stage: str) -> dict[str, np.ndarray]:
+        """The weights a stage left, by name; empty if they can't be read."""
+        path = self.folder / "stages" / stage / "weights.npz"
         try:
             with np.load(path, allow_pickle=False) as file:
                 return dict(file)
         except _UNREADABLE as error:
             self.skip(path, f"unreadable weights ({error})")
-            return None
+            return {}
 
     def read(self, name: str) -> dict:
         """The content of a JSON file; empty if it is not there, or can't be read."""
@@ -174,10 +167,10 @@ class Experiment:
             for run in [*self.runs, *self.failed]
         }
         noted = self.shared.get("asked")
-        commands = [*(noted if isinstance(noted, list) else [])]
-        commands += [run.flags for run in self.runs]
+        asked = list(noted) if isinstance(noted, list) else []
+        asked += [run.flags for run in self.runs]
         missing: dict[str, list[int]] = {}
-        for grid in dict.fromkeys(map(_grid, commands)):
+        for grid in dict.fromkeys(map(_grid, asked)):
             for method, sparsity, seed in itertools.product(*grid):
                 wanted = cell_key(method, sparsity), seed
                 if wanted not in ended:
@@ -264,9 +257,8 @@ def _begun(folder: Path) -> Iterator[str]:
         if stage.is_dir() and not (stage / "stage.json").exists():
             title = re.sub(r"-[0-9a-f]{16}$", "", stage.name).replace("-", " ")
             done = max(map(_epochs_done, stage.glob("checkpoint-*.npz")), default=-1)
-            yield title + (
-                f" ({done} epoch{'s' * (done != 1)} done)" if done >= 0 else ""
-            )
+            epochs = f" ({done} epoch{'s' * (done != 1)} done)"
+            yield title + epochs * (done >= 0)
 
 
 def _epochs_done(checkpoint: Path) -> int:

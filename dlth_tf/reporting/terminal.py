@@ -69,7 +69,7 @@ def _chart(cell: Cell, width: int, low: float, high: float) -> str:
         return round((value - low) / (high - low) * (width - 1))
 
     drawn = [" "] * width
-    if cell.spread is not None:
+    if len(cell.runs) > 1:
         begin, end = map(column, cell.reach)
         drawn[begin : end + 1] = "├" + "─" * (end - begin - 1) + "┤"
     for value in cell.percents:

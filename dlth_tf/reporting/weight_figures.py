@@ -1,27 +1,15 @@
 """The weights: what a transformation does to them, where they lie, which are removed."""
 
-import dataclasses
 import math
 import textwrap
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from dlth_tf.experiment.plan.methods import written
+from dlth_tf.reporting import drawing
 from dlth_tf.reporting.comparison import Cell, Comparison
-from dlth_tf.reporting.drawing import (
-    INK,
-    KEPT,
-    LINES,
-    REMOVED,
-    RULE,
-    Panel,
-    Style,
-    legend,
-    panel,
-    sheet,
-)
+from dlth_tf.reporting.drawing import INK, KEPT, LINES, REMOVED, RULE, Panel, Style
 from dlth_tf.reporting.records import Experiment, RunRecord, series
 
 _BEFORE = "initial weights"
@@ -29,8 +17,7 @@ _BINS = 61
 _TICKS_AT_MOST = 24
 
 
-@dataclasses.dataclass(frozen=True)
-class _Moment:
+class _Moment(NamedTuple):
     """The masked layers' weights at one moment of a run."""
 
     name: str
@@ -43,7 +30,7 @@ def extrusion(experiment: Experiment, cell: Cell) -> Panel | None:
     courses = [_course(experiment, run) for run in cell.runs if run.transformations]
     if not courses:
         return None
-    figure, (top, bottom) = sheet(320, rows=2)
+    figure, (top, bottom) = drawing.sheet(320, rows=2)
     epochs, penalty, kept, removed = courses[0].T
     for course in courses:
         top.plot(course[:, 0], course[:, 1], color=INK, lw=1.3)
@@ -56,8 +43,8 @@ def extrusion(experiment: Experiment, cell: Cell) -> Panel | None:
     bottom.set(title="mean magnitude of weights", ylim=(0, None))
     bottom.set(xlim=(0, epochs[-1]), xlabel="epochs of transformation")
     ends = [f"kept {kept[-1]:.2g}", f"removed {removed[-1]:.2g}"]
-    legend(bottom, title="at the end", labels=ends)
-    return panel(
+    drawing.legend(bottom, title="at the end", labels=ends)
+    return drawing.panel(
         figure,
         f"extrusion-{cell.key}",
         cell.title,
@@ -76,21 +63,28 @@ def weight_histograms(experiment: Experiment, cell: Cell) -> Panel | None:
         return None
     reach = max(_reach(part) for m in moments for part in (m.kept, m.removed)) or 1.0
     edges = np.linspace(-reach, reach, _BINS + 1)
-    figure, rows = sheet(68 + 104 * len(moments), rows=len(moments))
+    figure, rows = drawing.sheet(68 + 104 * len(moments), rows=len(moments))
     for axes, moment in zip(rows, moments, strict=True):
-        _histogram(axes, moment.removed, edges, "removed", REMOVED, LINES[1])
-        _histogram(axes, moment.kept, edges, "kept", KEPT, "-")
+        for name, values, colour, line in (
+            ("removed", moment.removed, REMOVED, LINES[1]),
+            ("kept", moment.kept, KEPT, "-"),
+        ):
+            gone = not values.any()
+            counts = np.zeros(_BINS) if gone else np.histogram(values, edges)[0]
+            label = f"{name} {values.size:,}{', all 0' * gone}"
+            axes.stairs(counts, edges, color=colour, lw=1.2, ls=line, label=label)
+            axes.stairs(counts, edges, color=colour, fill=True, alpha=0.16)
         axes.set_yscale("symlog", linthresh=1, linscale=0.4)
         axes.set(title=moment.name, ylim=(0, None), xlim=(-reach, reach))
         axes.locator_params(axis="y", numticks=5)
         axes.yaxis.set_major_formatter("{x:,.0f}")
-        legend(axes, loc="lower right", ncols=2, columnspacing=1, handlelength=1)
+        drawing.legend(axes, loc="lower right", ncols=2, columnspacing=1, handlelength=1)
     rows[-1].set_xlabel("weight")
     deviations = "; ".join(
         f"{m.name}: kept {_deviation(m.kept)}, removed {_deviation(m.removed)}"
         for m in moments
     )
-    return panel(
+    return drawing.panel(
         figure,
         f"weights-{cell.key}",
         f"{cell.title} · seed {seed}",
@@ -107,28 +101,28 @@ def sparsity_per_layer(
         return None
     layers = list(groups[0][1])
     rows = min(len(layers), _TICKS_AT_MOST)
-    figure, axes = sheet(84 + 17 * len(groups) + 19 * rows)
+    figure, axes = drawing.sheet(84 + 17 * len(groups) + 19 * rows)
     told = []
     for place, (methods, shares) in enumerate(groups):
         values = ", ".join(f"{name} {share:.3g}" for name, share in shares.items())
         told.append(f"{', '.join(methods)}: {values}")
-        style = look[methods[0]] if len(groups) > 1 else Style(INK, "o", "-")
+        style = look[methods[0]] if len(groups) > 1 else drawing.style(INK, "o", "-")
         shares = {name: share for name, share in shares.items() if name in layers}
         shift = 0.5 * ((place + 0.5) / len(groups) - 0.5)
         heights = [layers.index(name) + shift for name in shares]
         if len(groups) == 1:
-            axes.hlines(heights, 0, shares.values(), color=style.colour, lw=1.6)
-        marks = style.marks | {"ms": 6 if len(layers) <= _TICKS_AT_MOST else 4}
+            axes.hlines(heights, 0, shares.values(), color=style["color"], lw=1.6)
+        marks = style | {"ls": "", "ms": 6 if len(layers) <= _TICKS_AT_MOST else 4}
         label = textwrap.shorten(", ".join(methods), 52, placeholder=" …")
-        axes.plot(shares.values(), heights, ls="", label=label, clip_on=False, **marks)
+        axes.plot(shares.values(), heights, label=label, clip_on=False, **marks)
     shown = range(0, len(layers), -(-len(layers) // _TICKS_AT_MOST))
     axes.set_yticks(shown, [layers[place][-22:] for place in shown], color=INK)
     axes.tick_params(axis="y", pad=8)
     axes.set(ylim=(len(layers) - 0.5, -0.5), xlim=(0, 1))
     axes.set_xlabel("fraction of the weights removed")
     axes.grid(axis="x")
-    legend(axes, loc="lower left", bbox_to_anchor=(0, 1))
-    return panel(
+    drawing.legend(axes, loc="lower left", bbox_to_anchor=(0, 1))
+    return drawing.panel(
         figure,
         f"sparsity-per-layer-{written(sparsity)}",
         f"Sparsity {written(sparsity)}",
@@ -164,8 +158,7 @@ def _moments(experiment: Experiment, run: RunRecord) -> list[_Moment]:
 
     Which weights were removed is seen from the last, where they are exactly zero.
     """
-    files = experiment.folder / "stages"
-    stages = [s for s in run.stages if (files / s / "weights.npz").exists()]
+    stages = [stage for stage in run.stages if experiment.has_weights(stage)]
     last = _kernels(experiment, run, stages[-1]) if len(stages) > 1 else None
     if last is None or last.all():
         return []
@@ -181,22 +174,11 @@ def _moments(experiment: Experiment, run: RunRecord) -> list[_Moment]:
 
 def _kernels(experiment: Experiment, run: RunRecord, stage: str) -> np.ndarray | None:
     """The weights of all masked layers in a row."""
-    weights = experiment.weights(stage) or {}
+    weights = experiment.weights(stage)
     masked = [name for name, share in run.sparsity_per_layer.items() if share > 0]
     named = [weights.get(f"{name}/kernel", weights.get(name)) for name in masked]
     parts = [part.ravel() for part in named if part is not None]
     return np.concatenate(parts) if parts else None
-
-
-def _histogram(
-    axes: Axes, values: np.ndarray, edges: np.ndarray, name: str, colour: str, line: Any
-) -> None:
-    """Counts of the values, unless all of them are zero; their number in any case."""
-    gone = not values.any()
-    counts = np.zeros(_BINS) if gone else np.histogram(values, edges)[0]
-    label = f"{name} {values.size:,}{', all 0' * gone}"
-    axes.stairs(counts, edges, color=colour, lw=1.2, ls=line, label=label)
-    axes.stairs(counts, edges, color=colour, fill=True, alpha=0.16)
 
 
 def _reach(values: np.ndarray) -> float:
@@ -213,13 +195,12 @@ def _alike(cells: list[Cell]) -> list[tuple[list[str], dict[str, float]]]:
     groups: list[tuple[list[str], dict[str, float]]] = []
     for cell in cells:
         shares = cell.runs[0].sparsity_per_layer
-        same = next((names for names, known in groups if _same(known, shares)), None)
-        if same is not None:
-            same.append(cell.method)
-        elif shares:
-            groups.append(([cell.method], shares))
+        for methods, known in groups:
+            if known.keys() == shares.keys() and all(
+                abs(known[name] - share) < 0.005 for name, share in shares.items()
+            ):
+                methods.append(cell.method)
+                break
+        else:
+            groups += [([cell.method], shares)] if shares else []
     return groups
-
-
-def _same(a: dict[str, float], b: dict[str, float]) -> bool:
-    return a.keys() == b.keys() and all(abs(a[name] - b[name]) < 0.005 for name in a)

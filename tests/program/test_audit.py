@@ -7,6 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
+from dlth_tf.reporting import report_text
+from dlth_tf.reporting.records import read_experiment
 from tests.program.conftest import results_in
 
 SMALL = ("--model=mlp", "--train_examples=64", "--epochs=1", "--noreport")
@@ -54,9 +56,6 @@ def test_a_failed_run_is_not_trained_again_for_nothing(train, swept):
 
 
 def test_the_report_names_what_failed_and_does_not_miss_it(swept):
-    from dlth_tf.reporting import report_text
-    from dlth_tf.reporting.records import read_experiment
-
     page = (swept / "report.html").read_text("utf-8")
     assert "rst-0.9-seed0: diverged at step " in page
     assert "rst-0.9-seed0: diverged at step " in report_text(swept)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from absl.testing import flagsaver
 
+from dlth_tf import evaluate as program
 from dlth_tf import exporting
 from dlth_tf.evaluate import images_per_second
 from dlth_tf.experiment.engine.measuring import evaluate as evaluate_network
@@ -123,7 +124,6 @@ def exported(partly_zero, digits, tmp_path_factory):
 @pytest.fixture
 def evaluate(capfd, tmp_path):
     """Runs the program in this process; what it measured is in `tmp_path`."""
-    from dlth_tf import evaluate as program
 
     def run(folder, *arguments: str) -> Outcome:
         given = (f"--saved_model={folder}", "--dataset=digits", *arguments)

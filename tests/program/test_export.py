@@ -11,6 +11,7 @@ import pytest
 from absl.testing import flagsaver
 
 import dlth_tf as dlth
+from dlth_tf import export as export_program
 from dlth_tf import exporting
 from dlth_tf.experiment.engine.folder import ExperimentFolder
 from dlth_tf.experiment.results.finished_run import FinishedRun
@@ -260,12 +261,11 @@ def run_folder(tmp_path_factory):
 @pytest.fixture
 def export(capfd):
     """Runs the export program in this process."""
-    from dlth_tf import export as program
 
     def run(*arguments: str) -> Outcome:
         with flagsaver.flagsaver():
-            program.flags.FLAGS(["export", *arguments])
-            code = program.main(["export"])
+            export_program.flags.FLAGS(["export", *arguments])
+            code = export_program.main(["export"])
         captured = capfd.readouterr()
         return Outcome(code, captured.out, captured.err)
 

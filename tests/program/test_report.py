@@ -13,6 +13,12 @@ from pathlib import Path
 import pytest
 from absl.testing import flagsaver
 
+from dlth_tf import report as program
+from dlth_tf import reporting
+from dlth_tf.reporting import accuracy_figures, printable, write_report
+from dlth_tf.reporting.comparison import Comparison
+from dlth_tf.reporting.drawing import styles
+from dlth_tf.reporting.records import RunRecord
 from tests.program import synthetic
 from tests.program.conftest import ROOT, results_in
 
@@ -81,7 +87,6 @@ class Outcome:
 @pytest.fixture
 def report(capfd):
     """Runs the program in this process."""
-    from dlth_tf import report as program
 
     def run(*arguments: str) -> Outcome:
         with flagsaver.flagsaver():
@@ -100,8 +105,6 @@ def page_in(folder: Path) -> Page:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """An experiment whose runs are all there, with its report."""
-    from dlth_tf.reporting import write_report
-
     folder = tmp_path_factory.mktemp("finished")
     synthetic.experiment(folder)
     write_report(folder)
@@ -201,8 +204,6 @@ def test_finished_experiment_lacks_nothing(finished):
 
 
 def test_same_results_make_the_same_page(finished):
-    from dlth_tf.reporting import write_report
-
     before = (finished / "report.html").read_bytes()
     write_report(finished)
     assert (finished / "report.html").read_bytes() == before
@@ -288,12 +289,10 @@ def test_results_that_say_little_are_shown(report, tmp_path):
 def test_a_figure_that_fails_is_noted_and_the_others_are_drawn(
     report, tmp_path, monkeypatch
 ):
-    from dlth_tf.reporting import page
-
     def fail(*arguments):
         raise OverflowError("too far")
 
-    monkeypatch.setattr(page, "over_cost", fail)
+    monkeypatch.setattr(accuracy_figures, "over_cost", fail)
     synthetic.experiment(tmp_path)
     assert report(f"--output_dir={tmp_path}").code == 0
     page = page_in(tmp_path)
@@ -301,11 +300,34 @@ def test_a_figure_that_fails_is_noted_and_the_others_are_drawn(
     assert (tmp_path / "figures/accuracy-at-0.9.svg").exists()
 
 
-def test_many_methods_look_different():
-    from dlth_tf.reporting.drawing import styles
+@pytest.mark.parametrize(
+    ("others", "close"),
+    [
+        ([0.90, 0.90, 0.90], True),
+        ([0.80, 0.80, 0.80], False),
+        ([0.60, 0.99, 0.70], True),
+        ([0.70], False),
+        ([0.899], True),
+    ],
+)
+def test_close_is_what_neither_the_seeds_nor_the_test_images_tell_apart(others, close):
+    given = {"l1": [0.90, 0.90, 0.90], "rst": others}
+    runs = [
+        RunRecord.parse(
+            f"{method}{seed}",
+            {"method": method, "sparsity": 0.9, "seed": seed, "test_accuracy": accuracy}
+            | {"test_images": 10_000},
+        )
+        for method, accuracies in given.items()
+        for seed, accuracy in enumerate(accuracies)
+    ]
+    l1, rst = Comparison.of(runs).cells
+    assert l1.close_to(rst) == rst.close_to(l1) == close
 
+
+def test_many_methods_look_different():
     look = styles([f"method{number}" for number in range(18)])
-    marks = [(s.colour, s.marker, s.hollow) for s in look.values()]
+    marks = [(s["color"], s["marker"], s["mfc"]) for s in look.values()]
     assert len(look) >= 18
     assert len(set(marks)) == len(marks)
     assert look["rst"] == styles(["rst", "dense"])["rst"]
@@ -325,8 +347,6 @@ def test_text_has_the_same_numbers_and_writes_nothing(report, tmp_path, finished
 
 
 def test_text_fits_a_terminal_without_unicode():
-    from dlth_tf.reporting import printable
-
     assert printable("├─●─┤ 97.1 ± 0.2", "ascii") == "|-o-| 97.1 + 0.2"
 
 
@@ -369,8 +389,6 @@ def test_training_ends_with_a_report(train, tmp_path):
 
 
 def test_a_report_that_fails_loses_no_results(train, tmp_path, monkeypatch):
-    from dlth_tf import reporting
-
     def fail(output_dir):
         raise RuntimeError("no ink")
 

@@ -13,6 +13,9 @@ from dlth_tf.experiment.results import claim
 from dlth_tf.experiment.results.results import Results
 from dlth_tf.experiment.results.row import read_row
 from dlth_tf.experiment.results.table import table
+from dlth_tf.reporting.comparison import Cell, Comparison
+from dlth_tf.reporting.page import command
+from dlth_tf.reporting.records import RunRecord
 from tests.program.conftest import QUICK, results_in
 
 SHORT = ("--model=mlp", "--epochs=1", "--train_examples=64")
@@ -192,9 +195,6 @@ def test_size_is_the_mean_of_the_seeds_like_the_accuracy():
 
 
 def test_size_in_the_report_is_the_mean_of_the_seeds():
-    from dlth_tf.reporting.comparison import Comparison
-    from dlth_tf.reporting.records import RunRecord
-
     runs = [RunRecord.parse(f"seed{s}", result(s, 0.1 + 0.1 * s)) for s in range(2)]
     (cell,) = Comparison.of(runs).cells
     assert cell.weights_left == pytest.approx(0.15)
@@ -202,9 +202,6 @@ def test_size_in_the_report_is_the_mean_of_the_seeds():
 
 def test_the_printed_command_is_the_one_that_was_run():
     from dlth_tf import train as program
-    from dlth_tf.reporting.comparison import Cell
-    from dlth_tf.reporting.page import command
-    from dlth_tf.reporting.records import RunRecord
 
     given = (
         "--method=rst",
