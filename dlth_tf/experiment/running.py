@@ -13,7 +13,7 @@ from dlth_tf.experiment.plan.runs import Run, batch_sizes, stages_of
 from dlth_tf.experiment.plan.stages import StageFailed
 from dlth_tf.experiment.results.finished_run import FinishedRun
 from dlth_tf.experiment.results.results import Results
-from dlth_tf.experiment.results.row import FailedRow, FinishedRow
+from dlth_tf.experiment.results.row import Row
 from dlth_tf.experiment.results.rows import failed_row, finished_row
 from dlth_tf.experiment.results.run_export import export_run
 from official.modeling import networks
@@ -93,7 +93,7 @@ def export_runs(runs: Sequence[Run], context: Context, results: Results) -> int:
     return 0
 
 
-def _row_of(run: Run, context: Context) -> FinishedRow | FailedRow:
+def _row_of(run: Run, context: Context) -> Row:
     try:
         obtain(run.stage, context)
         return finished_row(run, context)
@@ -101,7 +101,5 @@ def _row_of(run: Run, context: Context) -> FinishedRow | FailedRow:
         return failed_row(run, context, failure)
 
 
-def _told(row: FinishedRow | FailedRow) -> str:
-    if isinstance(row, FailedRow):
-        return row.failed
-    return f"test accuracy {100 * row.test_accuracy:.2f}%"
+def _told(row: Row) -> str:
+    return row.failed or f"test accuracy {100 * row.test_accuracy:.2f}%"

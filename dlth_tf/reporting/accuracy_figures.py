@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import offset_copy
 
 from dlth_tf.experiment.plan.methods import written
+from dlth_tf.experiment.results.row import Row, series, transforms
 from dlth_tf.reporting import drawing
 from dlth_tf.reporting.comparison import Cell, Comparison
 from dlth_tf.reporting.drawing import BAND, INK, SOFT_INK, Panel, Style
-from dlth_tf.reporting.records import RunRecord, series, transforms
 
 _TOGETHER = 6
 _BESIDE = 8.0
@@ -210,14 +210,14 @@ def _beside_dense(axes: Axes, dense: Cell) -> None:
         axes.set_title(f"← dense {dense.mean:.2f}", loc="left")
 
 
-def _course(runs: Sequence[RunRecord], metric: str) -> np.ndarray:
+def _course(runs: Sequence[Row], metric: str) -> np.ndarray:
     """A metric over all epochs of a run, averaged over the runs that got so far."""
     courses = [[v for phase in r.phases for v in series(phase, metric)] for r in runs]
     epochs = [*itertools.zip_longest(*courses, fillvalue=math.nan)]
     return np.ma.masked_invalid(epochs).mean(axis=1).filled(math.nan)
 
 
-def _name_phases(upper: Axes, lower: Axes, run: RunRecord) -> None:
+def _name_phases(upper: Axes, lower: Axes, run: Row) -> None:
     """Shades every second training and names them all, if there are few."""
     end = 0
     for place, phase in enumerate(run.phases):

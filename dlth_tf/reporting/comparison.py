@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from scipy.stats import ttest_ind_from_stats
 
 from dlth_tf.experiment.plan.methods import METHODS, WITHOUT_SPARSITY, written
-from dlth_tf.reporting.records import RunRecord, cell_key
+from dlth_tf.experiment.results.row import Row
+from dlth_tf.reporting.records import cell_key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Cell:
 
     method: str
     sparsity: float
-    runs: tuple[RunRecord, ...]
+    runs: tuple[Row, ...]
 
     @property
     def key(self) -> str:
@@ -93,7 +94,7 @@ class Comparison:
     cells: tuple[Cell, ...]
 
     @classmethod
-    def of(cls, runs: Iterable[RunRecord]) -> "Comparison":
+    def of(cls, runs: Iterable[Row]) -> "Comparison":
         ordered = sorted(runs, key=lambda r: (r.sparsity, method_place(r.method), r.seed))
         grouped = itertools.groupby(ordered, lambda run: (run.method, run.sparsity))
         return cls(tuple(Cell(*cell, tuple(runs)) for cell, runs in grouped))

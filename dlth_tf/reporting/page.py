@@ -8,11 +8,12 @@ import matplotlib.style
 
 from dlth_tf.experiment.flags import DESCRIBED
 from dlth_tf.experiment.plan.methods import METHODS, WITHOUT_SPARSITY, summary, written
+from dlth_tf.experiment.results.row import Row
 from dlth_tf.reporting import accuracy_figures as accuracy
 from dlth_tf.reporting import weight_figures as weights
 from dlth_tf.reporting.comparison import Cell, Comparison
 from dlth_tf.reporting.drawing import Panel, styles
-from dlth_tf.reporting.records import Experiment, RunRecord
+from dlth_tf.reporting.records import Experiment
 
 Gallery = dict[str, list[Panel]]
 # Flags that say which run it is, or where and how far it was to go.
@@ -91,12 +92,12 @@ def render(experiment: Experiment, comparison: Comparison, gallery: Gallery) -> 
     )
 
 
-def settings(run: RunRecord) -> dict[str, object]:
+def settings(run: Row) -> dict[str, object]:
     """The flags that a run was made with, but for those of it alone."""
     return {name: value for name, value in run.flags.items() if name not in _OF_ONE_RUN}
 
 
-def shared_settings(runs: Iterable[RunRecord]) -> dict[str, object]:
+def shared_settings(runs: Iterable[Row]) -> dict[str, object]:
     """Those that have one value in all runs."""
     first, *others = [settings(run) for run in runs if run.flags] or [{}]
     return {

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from dlth_tf.experiment.plan.methods import written
+from dlth_tf.experiment.results.row import Row, series
 from dlth_tf.reporting import drawing
 from dlth_tf.reporting.comparison import Cell, Comparison
 from dlth_tf.reporting.drawing import INK, KEPT, LINES, REMOVED, RULE, Panel, Style
-from dlth_tf.reporting.records import Experiment, RunRecord, series
+from dlth_tf.reporting.records import Experiment
 
 _BEFORE = "initial weights"
 _BINS = 61
@@ -130,7 +131,7 @@ def sparsity_per_layer(
     )
 
 
-def _course(experiment: Experiment, run: RunRecord) -> np.ndarray:
+def _course(experiment: Experiment, run: Row) -> np.ndarray:
     """Epoch, penalty, magnitudes of kept and removed weights, row by row.
 
     It begins before the first step, where the initial weights are there; a row of NaN
@@ -153,12 +154,12 @@ def _course(experiment: Experiment, run: RunRecord) -> np.ndarray:
     return np.array(rows)
 
 
-def _moments(experiment: Experiment, run: RunRecord) -> list[_Moment]:
+def _moments(experiment: Experiment, run: Row) -> list[_Moment]:
     """Before all training, before finetuning, and after it; those that can be read.
 
     Which weights were removed is seen from the last, where they are exactly zero.
     """
-    stages = [stage for stage in run.stages if experiment.has_weights(stage)]
+    stages = [stage for stage in run.stage_names if experiment.has_weights(stage)]
     last = _kernels(experiment, run, stages[-1]) if len(stages) > 1 else None
     if last is None or last.all():
         return []
@@ -172,7 +173,7 @@ def _moments(experiment: Experiment, run: RunRecord) -> list[_Moment]:
     return moments
 
 
-def _kernels(experiment: Experiment, run: RunRecord, stage: str) -> np.ndarray | None:
+def _kernels(experiment: Experiment, run: Row, stage: str) -> np.ndarray | None:
     """The weights of all masked layers in a row."""
     weights = experiment.weights(stage)
     masked = [name for name, share in run.sparsity_per_layer.items() if share > 0]

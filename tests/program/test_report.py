@@ -15,10 +15,10 @@ from absl.testing import flagsaver
 
 from dlth_tf import report as program
 from dlth_tf import reporting
+from dlth_tf.experiment.results.row import Row
 from dlth_tf.reporting import accuracy_figures, printable, write_report
 from dlth_tf.reporting.comparison import Comparison
 from dlth_tf.reporting.drawing import styles
-from dlth_tf.reporting.records import RunRecord
 from tests.program import synthetic
 from tests.program.conftest import ROOT, results_in
 
@@ -313,8 +313,7 @@ def test_a_figure_that_fails_is_noted_and_the_others_are_drawn(
 def test_close_is_what_neither_the_seeds_nor_the_test_images_tell_apart(others, close):
     given = {"l1": [0.90, 0.90, 0.90], "rst": others}
     runs = [
-        RunRecord.parse(
-            f"{method}{seed}",
+        Row.parse(
             {"method": method, "sparsity": 0.9, "seed": seed, "test_accuracy": accuracy}
             | {"test_images": 10_000},
         )

@@ -11,11 +11,10 @@ from absl.testing import flagsaver
 from dlth_tf.experiment.engine.folder import ExperimentFolder
 from dlth_tf.experiment.results import claim
 from dlth_tf.experiment.results.results import Results
-from dlth_tf.experiment.results.row import read_row
+from dlth_tf.experiment.results.row import Row
 from dlth_tf.experiment.results.table import table
 from dlth_tf.reporting.comparison import Cell, Comparison
 from dlth_tf.reporting.page import command
-from dlth_tf.reporting.records import RunRecord
 from tests.program.conftest import QUICK, results_in
 
 SHORT = ("--model=mlp", "--epochs=1", "--train_examples=64")
@@ -111,7 +110,7 @@ def result(seed: int, left: float, method: str = "rst") -> dict:
 
 
 def row(*arguments, **changes):
-    return read_row(result(*arguments) | changes)
+    return Row.parse(result(*arguments) | changes)
 
 
 def test_a_run_under_an_earlier_name_is_counted_once(tmp_path):
@@ -195,7 +194,7 @@ def test_size_is_the_mean_of_the_seeds_like_the_accuracy():
 
 
 def test_size_in_the_report_is_the_mean_of_the_seeds():
-    runs = [RunRecord.parse(f"seed{s}", result(s, 0.1 + 0.1 * s)) for s in range(2)]
+    runs = [row(s, 0.1 + 0.1 * s) for s in range(2)]
     (cell,) = Comparison.of(runs).cells
     assert cell.weights_left == pytest.approx(0.15)
 
@@ -215,7 +214,7 @@ def test_the_printed_command_is_the_one_that_was_run():
     with flagsaver.flagsaver():
         program.flags.FLAGS(["train", *given])
         flags = program.program_flags.as_dict()
-    run = RunRecord.parse("rst", result(0, 0.1) | {"sparsity": 0.7902848, "flags": flags})
+    run = row(0, 0.1, sparsity=0.7902848, flags=flags)
     words = shlex.split(" ".join(command(Cell("rst", 0.7902848, (run,)))))
     assert words[:3] == ["python", "-m", "dlth_tf.train"]
     with flagsaver.flagsaver():

@@ -31,7 +31,7 @@ EXPORT = "export"
 TICKET = "ticket.safetensors.xz"
 WEIGHTS = "weights.npz"
 LOGS = "logs"
-_STAGE = "stage.json"
+STAGE = "stage.json"
 
 
 class ExperimentFolder:
@@ -64,7 +64,7 @@ class ExperimentFolder:
         return self.path / "stages" / Path(recorded).name
 
     def is_done(self, stage: Stage) -> bool:
-        return (self.stage(stage) / _STAGE).exists()
+        return (self.stage(stage) / STAGE).exists()
 
     @contextlib.contextmanager
     def lock(self, stage: Stage) -> Iterator[None]:
@@ -80,7 +80,7 @@ class ExperimentFolder:
 
     def record(self, stage: Stage) -> dict[str, Any]:
         """What was recorded when the stage was finished."""
-        return json.loads((self.stage(stage) / _STAGE).read_text())
+        return json.loads((self.stage(stage) / STAGE).read_text())
 
     def failure(self, stage: Stage) -> str | None:
         """Why a finished stage is no evidence; None if it is."""
@@ -88,7 +88,7 @@ class ExperimentFolder:
 
     def finish(self, stage: Stage, record: Mapping[str, Any]) -> None:
         content = {"definition": stage.definition, **record}
-        write_json(self.stage(stage) / _STAGE, content)
+        write_json(self.stage(stage) / STAGE, content)
 
     def weights(self, stage: WeightsStage) -> dict[str, np.ndarray]:
         """The weights a finished stage left."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dlth_tf.experiment.engine.folder import EXPERIMENT, RESULT, read_json
 from dlth_tf.experiment.plan.protocol import Task
-from dlth_tf.experiment.results.row import FailedRow, FinishedRow, read_row
+from dlth_tf.experiment.results.row import Row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class FinishedRun:
 
     folder: Path
     task: Task
-    row: FinishedRow
+    row: Row
 
     @classmethod
     def read(cls, folder: str | os.PathLike) -> "FinishedRun":
@@ -41,10 +41,10 @@ class FinishedRun:
             )
         experiment = folder.parent.parent / EXPERIMENT
         try:
-            row = read_row(read_json(folder / RESULT))
+            row = Row.parse(read_json(folder / RESULT))
             task = Task(**read_json(experiment)["task"])
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise OSError(f"The files of run '{folder}' are damaged: {error}") from error
-        if isinstance(row, FailedRow):
+        if row.failed:
             raise ValueError(f"Run '{folder}' has no network: {row.failed}.")
         return cls(folder, task, row)

@@ -21,7 +21,7 @@ from dlth_tf.experiment.engine.folder import (
 )
 from dlth_tf.experiment.engine.lock import Lock
 from dlth_tf.experiment.plan.runs import Run
-from dlth_tf.experiment.results.row import FailedRow, FinishedRow, read_row
+from dlth_tf.experiment.results.row import Row
 from dlth_tf.experiment.results.table import table
 from dlth_tf.storage.files import atomic_write, remove_temporaries
 
@@ -45,23 +45,21 @@ class Results:
         row = self._row(run)
         if row is None or row.key != run.stage.key:
             return False
-        return not isinstance(row, FailedRow) or self._failed_stage(row).exists()
+        return row.failed is None or self._failed_stage(row).exists()
 
     def failure(self, run: Run) -> str | None:
         """Why a run failed, and how to try it again; None if it did not."""
         row = self._row(run)
-        if not isinstance(row, FailedRow):
+        if row is None or row.failed is None:
             return None
         return f"{row.failed} (to try again, remove '{self._failed_stage(row)}')"
 
-    def file(
-        self, run: Run, row: FinishedRow | FailedRow, flags: Mapping[str, Any]
-    ) -> None:
+    def file(self, run: Run, row: Row, flags: Mapping[str, Any]) -> None:
         """Writes a run's row, and makes the table anew."""
         folder = self._folder.run(run.name)
         remove_temporaries(folder)
         row = dataclasses.replace(
-            row, run=os.fspath(folder), flags=flags, versions=_versions()
+            row, run=os.fspath(folder), flags=dict(flags), versions=_versions()
         )
         write_json(folder / RESULT, row.as_json())
         self.publish()
@@ -83,11 +81,11 @@ class Results:
                 file.write(f"{text}\n".encode())
         return text
 
-    def _row(self, run: Run) -> FinishedRow | FailedRow | None:
+    def _row(self, run: Run) -> Row | None:
         path = self._folder.run(run.name) / RESULT
         return _row(path, read_json(path)) if path.exists() else None
 
-    def _failed_stage(self, row: FailedRow) -> Path:
+    def _failed_stage(self, row: Row) -> Path:
         return self._folder.stage_named(row.stages[-1])
 
 
@@ -99,10 +97,10 @@ def writing(folder: Path) -> Iterator[None]:
         yield
 
 
-def _row(path: Path, record: Mapping[str, Any]) -> FinishedRow | FailedRow:
+def _row(path: Path, record: Mapping[str, Any]) -> Row:
     try:
-        return read_row(record)
-    except TypeError as error:
+        return Row.parse(record)
+    except ValueError as error:
         raise OSError(
             f"'{path}' is damaged ({error}). Remove it, and run the same command again."
         ) from error

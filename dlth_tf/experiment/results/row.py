@@ -2,100 +2,140 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+import types
+import typing
+from pathlib import PureWindowsPath
 from typing import Any
+
+import numpy as np
+
+Phase = list[dict[str, float | None]]
+"""One training of a run: its metrics, epoch by epoch."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """What is known of every run.
+    """A run that was audited and measured, or one that failed and has no numbers.
+
+    A number is None, and a list or table is empty, where the record does not say.
 
     Attributes:
-        key: of its last stage.
-        stages: folders of the stages that it took, or that were made before it failed.
-        run: its folder.
-        flags: those that it was made with.
-        versions: of Python and of packages, by name.
-    """
-
-    key: str = ""
-    method: str
-    sparsity: float
-    seed: int
-    stages: list[str] = dataclasses.field(default_factory=list)
-    run: str = ""
-    flags: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-    def as_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FailedRow(Row):
-    """A run without numbers.
-
-    Attributes:
+        key: of the run's last stage.
         failed: why; its last stage is the one to try again.
-    """
-
-    failed: str
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FinishedRow(Row):
-    """A run that was audited and measured on the test set.
-
-    What the table does not need may be missing in rows that earlier versions wrote.
-
-    Attributes:
+        run: its folder.
+        stages: folders of the stages that it took, or that were made before it failed.
         test_accuracy: fraction of the test images, as `test_top5` is.
         test_loss: mean cross-entropy, in nats.
-        test_images: how many there are.
         train_images: seen in all its trainings.
         train_cost: these, relative to training the dense network once.
         train_flops: floating-point operations of its trainings.
         train_flops_cost: these, relative to training the dense network once.
         seconds: that its trainings took.
-        settled_after_epochs: when an early-bird ticket had settled.
         weights_left: fraction of the kernels' weights that are not zero.
-        sparsity_per_layer: by kernel.
-        parameters_left, multiply_adds_left: of the network, zeros left out.
-        dense_parameters, dense_multiply_adds: of the whole network.
-        layers: name, type and the same counts for each layer.
+        layers: name, type, parameters and multiply-adds of each.
         history: metrics of each epoch, by stage.
         shrunk_by: the stage whose ticket made the network smaller.
     """
 
-    test_accuracy: float
-    test_top5: float = math.nan
-    test_loss: float = math.nan
-    test_images: int = 0
-    train_images: int = 0
-    train_cost: float
-    train_flops: int = 0
-    train_flops_cost: float
-    seconds: float = 0.0
-    settled_after_epochs: int | None = None
-    weights_left: float
-    sparsity_per_layer: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    parameters_left: int = 0
-    multiply_adds_left: int
-    dense_parameters: int = 0
-    dense_multiply_adds: int
-    layers: list[Mapping[str, Any]] = dataclasses.field(default_factory=list)
-    history: Mapping[str, list[Mapping[str, float]]] = dataclasses.field(
-        default_factory=dict
-    )
+    method: str
+    sparsity: float
+    seed: int
+    key: str = ""
+    failed: str | None = None
+    run: str = ""
+    stages: list[str] = dataclasses.field(default_factory=list)
+    flags: dict[str, Any] = dataclasses.field(default_factory=dict)
+    versions: dict[str, Any] = dataclasses.field(default_factory=dict)
+    test_accuracy: float = math.nan
+    test_top5: float | None = None
+    test_loss: float | None = None
+    test_images: float | None = None
+    train_images: float | None = None
+    train_cost: float | None = None
+    train_flops: float | None = None
+    train_flops_cost: float | None = None
+    seconds: float | None = None
+    settled_after_epochs: float | None = None
+    weights_left: float | None = None
+    sparsity_per_layer: dict[str, float] = dataclasses.field(default_factory=dict)
+    parameters_left: float | None = None
+    dense_parameters: float | None = None
+    multiply_adds_left: float | None = None
+    dense_multiply_adds: float | None = None
+    layers: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    history: dict[str, Phase] = dataclasses.field(default_factory=dict)
     shrunk_by: str | None = None
 
+    @classmethod
+    def parse(cls, record: object) -> "Row":
+        """Reads a record that may lack all but what a comparison can't do without.
 
-def read_row(record: Mapping[str, Any]) -> FinishedRow | FailedRow:
-    """A row from its record.
+        Raises:
+            ValueError: it says no method, sparsity or seed, nor an accuracy or why it
+                failed.
+        """
+        kinds = typing.get_type_hints(cls)
+        row = record if isinstance(record, dict) else {}
+        read = {k: row[k] for k in kinds if k in row and _fits(row[k], kinds[k])}
+        if not read.get("method"):
+            raise ValueError("it names no method")
+        highest = {"sparsity": 1.0, "seed": math.inf, "test_accuracy": 1.0}
+        for key in ("sparsity", "seed") if read.get("failed") else highest:
+            if not 0 <= read.get(key, -1) <= highest[key]:
+                raise ValueError(f"its {key} is {row.get(key)!r}")
+        return cls(**read)
 
-    Raises:
-        TypeError: the record is no run's; the message says what it lacks.
-    """
-    kind = FailedRow if "failed" in record else FinishedRow
-    known = {field.name for field in dataclasses.fields(kind)}
-    return kind(**{name: value for name, value in record.items() if name in known})
+    def as_json(self) -> dict[str, Any]:
+        """What `parse` reads. A run that failed has no numbers, not even empty ones."""
+        record = dataclasses.asdict(self)
+        if self.failed is None:
+            return {name: value for name, value in record.items() if name != "failed"}
+        names = ("method", "sparsity", "seed", "key", "failed", "run", "stages")
+        return {name: record[name] for name in (*names, "flags", "versions")}
+
+    @property
+    def name(self) -> str:
+        return last_part(self.run)
+
+    @property
+    def stage_names(self) -> list[str]:
+        return [last_part(stage) for stage in self.stages]
+
+    @property
+    def phases(self) -> list[Phase]:
+        """Its trainings, in order."""
+        return [epochs for epochs in self.history.values() if epochs]
+
+    @property
+    def transformations(self) -> list[Phase]:
+        return [phase for phase in self.phases if transforms(phase)]
+
+
+def last_part(path: str) -> str:
+    """The name of a folder on any system: results are moved between machines."""
+    return PureWindowsPath(path).name
+
+
+def transforms(phase: Phase) -> bool:
+    """Whether it is a transformation, with a penalty on the weights to remove."""
+    return any("removed_magnitude" in epoch for epoch in phase)
+
+
+def series(phase: Phase, metric: str) -> np.ndarray:
+    """A metric at the end of each epoch; NaN where it was not recorded."""
+    return np.array([epoch.get(metric) for epoch in phase], float)
+
+
+def _fits(value: object, kind: Any) -> bool:
+    """Whether a value from JSON is of a type such as `dict[str, float | None]`."""
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return True
+    if origin is types.UnionType:
+        return any(_fits(value, part) for part in parts)
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not isinstance(value, origin or kind):
+        return False
+    values = value.values() if isinstance(value, dict) else typing.cast(list, value)
+    return not parts or all(_fits(part, parts[-1]) for part in values)

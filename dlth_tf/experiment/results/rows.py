@@ -15,7 +15,7 @@ from dlth_tf.experiment.plan.runs import Run
 from dlth_tf.experiment.plan.stages import Stage, StageFailed
 from dlth_tf.experiment.plan.trainings import FitStage
 from dlth_tf.experiment.results import audit
-from dlth_tf.experiment.results.row import FailedRow, FinishedRow
+from dlth_tf.experiment.results.row import Row
 from dlth_tf.network.kernels import kernel_shapes
 from dlth_tf.tickets.ticket import Ticket
 
@@ -26,7 +26,7 @@ _SETTLED = "settled_after_epochs"
 Records = Mapping[Stage, Mapping[str, Any]]
 
 
-def finished_row(run: Run, context: Context) -> FinishedRow:
+def finished_row(run: Run, context: Context) -> Row:
     """Looks at a run whose stages are done, and measures it on the test set.
 
     Raises:
@@ -40,7 +40,7 @@ def finished_row(run: Run, context: Context) -> FinishedRow:
     audit.check_weights(stage, network, ticket)
     measured = evaluate(network, context.data, "test", context.hardware.workers)
     audit.check_measured(stage, measured, context.data.split_size("test"))
-    return FinishedRow(
+    return Row(
         **_identity(run),
         test_accuracy=measured.accuracy,
         test_top5=measured.top5,
@@ -58,11 +58,11 @@ def finished_row(run: Run, context: Context) -> FinishedRow:
     )
 
 
-def failed_row(run: Run, context: Context, failure: StageFailed) -> FailedRow:
+def failed_row(run: Run, context: Context, failure: StageFailed) -> Row:
     """Says why a run has no numbers; its last stage is the one to try again."""
     lineage = run.stage.lineage()
     made = lineage[: lineage.index(failure.stage) + 1]
-    return FailedRow(
+    return Row(
         **_identity(run),
         failed=str(failure),
         stages=[os.fspath(context.folder.stage(stage)) for stage in made],
