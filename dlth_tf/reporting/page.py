@@ -73,7 +73,7 @@ def render(experiment: Experiment, comparison: Comparison, gallery: Gallery) -> 
         undefined=jinja2.StrictUndefined,
     )
     # Before the notices are made: reading may find more that is damaged.
-    shown = {name for cell in comparison.cells for name in cell.runs[0].stages}
+    shown = {name for cell in comparison.cells for name in cell.runs[0].stage_names}
     stages = {s: experiment.read(f"stages/{s}/stage.json") for s in sorted(shown)}
     return templates.get_template("report.html").render(
         experiment=experiment,
