@@ -1,90 +1,73 @@
 """Tables of the networks and the data sets, as they stand in the documentation.
 
-python -m official.catalogue > docs/networks_and_data.md
+    python -m official.catalogue
+
+prints them for `docs/networks_and_data.md` and `README.md`.
 """
 
+import dataclasses
 from collections.abc import Iterable
 
-from official.data import Description
-from official.data.known import KNOWN
-from official.modeling.networks.published import SIZES, Size
+from official.data.description import KNOWN, Description
 
-_INTRODUCTION = """# Networks and data
-
-`python -m official.catalogue` writes this page, and a test holds it against the code.
-"""
-
-_NETWORKS = """
-## Networks
-
-`--model=NAME` takes one of these. Parameters are the trainable ones, for the input and
-the number of classes named; a published number is quoted as its source gives it.
-"""
-
-_MORE_NETWORKS = """
-- `wrn-DEPTH-WIDTH` is any wide residual network: `wrn-22-8`.
-- `keras:NAME` is any network of `keras.applications`, untrained:
-  `keras:MobileNetV3Small`. Its parameters are those that Keras documents.
-- VGG has one classifier on the average of the last convolutions in place of three fully
-  connected layers; the published numbers are of the convolutions alone. With BatchNorm
-  convolutions have no bias.
-- LeNet-300-100 has 338,610 parameters on the 1024 pixels of a padded MNIST image.
-- MobileNetV2's paper says 3.4M.
-- ResNet-50 has the stride of a block in its 3x3 convolution, as PyTorch has it;
-  `keras.applications.ResNet50` in the first 1x1 one.
-"""
-
-_DATA = """
-## Data
-
-`--dataset=NAME` takes one of these. Sizes are of the training and the test part.
-"""
-
-_MORE_DATA = """
-- `tfds:NAME` is any other set of TensorFlow Datasets whose examples have an `image` and
-  a `label`, with its own licence; the test part is its `test` split, or else its
-  `validation` split.
-- `folder:PATH` is a folder of images: `train/CLASS/*.jpg` and `test/CLASS/*.jpg` (or
-  else `val`), Tiny-ImageNet's own layout, or `CLASS/*.jpg` alone, of which a fifth of
-  each class, always the same, is the test part. It has two classes or more.
-- `tiny_imagenet` and `imagenet` must have `train/` and all their classes, and every
-  label must be one of a class. What has a part of them is a `folder:PATH`.
-- Augmentation is the paper's. CIFAR and Tiny-ImageNet: a black border of an eighth of the
-  side, a random crop, a flip; ImageNet: a random resized crop to 224x224 and a flip, in
-  the test the shorter side resized to 256 and the middle taken. MNIST and Fashion-MNIST
-  are padded with black to 32x32 and not augmented. Other sets are treated like CIFAR if
-  their images are all of one size of at most 96x96, else like ImageNet; grey values are
-  not augmented, or cropped only.
-- A picture is read as a person sees it: turned as its EXIF orientation says, what is
-  transparent shows black, of 16 bits the upper 8 count. Only the small sets that
-  TensorFlow Datasets decodes are what it makes of them.
-- Normalization is the paper's too: ImageNet's mean and deviation for all colour images
-  but CIFAR-100's, which has its own, as MNIST and Fashion-MNIST have.
-- Tiny-ImageNet and ImageNet are tested on their validation part: the labels of the test
-  part are not public.
-- The paper does not list its 200 classes of ImageNet, and its authors' program draws them
-  at random for each copy. `imagenet200` takes every fifth class, sorted by WordNet id;
-  how many training images these have is known once they are there (1,281 to a class on
-  average). A copy with other classes can be used as `folder:PATH`.
-- A set that is downloaded or prepared by TensorFlow Datasets lies in `--data_dir`, by
-  default `~/tensorflow_datasets`. `python -m official.data.array_file` keeps a small
-  set as one file of arrays, which is read without TensorFlow.
-- `python -m official.data.check --dataset=NAME --data_dir=FOLDER` reads all images and
-  lists those that cannot be read; while streaming, a training finds one only when its
-  batch comes. `--dry_run` counts the files that are there.
-- Sets of up to 2 GiB are decoded once and kept in memory; others are read and decoded
-  while training. The order of the images follows from the seed and the epoch in both.
-"""
+_CIFAR = (32, 32, 3)
+_GREY = (32, 32, 1)
+_IMAGENET = (224, 224, 3)
+_HE = "He et al. (2016), table 6"
+_VGG = "convolutions of Simonyan and Zisserman (2015), configuration {}"
+_WIDE = "Zagoruyko and Komodakis (2016), table 4"
+_TORCHVISION = "torchvision's documentation"
 
 
-def page() -> str:
-    """Returns the page, as Markdown."""
-    return "".join(
-        [
-            *(_INTRODUCTION, _NETWORKS, networks_table(), _MORE_NETWORKS),
-            *(_DATA, data_table(), _MORE_DATA),
-        ]
-    )
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How many parameters a network has, and how many its publication says it has.
+
+    Attributes:
+        parameters: trainable ones, as the network is built here.
+        published: what the publication says, as it says it; empty if it doesn't.
+        source: the publication.
+        input_shape: height, width and channels for which the numbers hold.
+        classes: number of classes for which they hold.
+    """
+
+    parameters: int
+    published: str
+    source: str
+    input_shape: tuple[int, int, int] = _CIFAR
+    classes: int = 10
+
+
+SIZES = {
+    "quickstart_cnn": Size(24_058, "", "of this project", (8, 8, 1)),
+    "lenet_300_100": Size(
+        266_610, "266K", "Frankle and Carbin (2019), figure 2", (28, 28, 1)
+    ),
+    "lenet5": Size(61_706, "60,000", "LeCun et al. (1998), section II.B", _GREY),
+    "mlp": Size(154_010, "", "7 layers of width 100, Lee et al. (2020)", _GREY),
+    "mlp_linear": Size(154_010, "", "7 layers of width 100, Lee et al. (2020)", _GREY),
+    "resnet20": Size(269_722, "0.27M", _HE),
+    "resnet32": Size(464_154, "0.46M", _HE),
+    "resnet44": Size(658_586, "0.66M", _HE),
+    "resnet56": Size(853_018, "0.85M", _HE),
+    "resnet110": Size(1_727_962, "1.7M", _HE),
+    "vgg11": Size(9_225_610, "9.2M", _VGG.format("A")),
+    "vgg11_bn": Size(9_228_362, "9.2M", _VGG.format("A")),
+    "vgg13": Size(9_410_122, "9.4M", _VGG.format("B")),
+    "vgg13_bn": Size(9_413_066, "9.4M", _VGG.format("B")),
+    "vgg16": Size(14_719_818, "14.7M", _VGG.format("D")),
+    "vgg16_bn": Size(14_724_042, "14.7M", _VGG.format("D")),
+    "vgg19": Size(20_029_514, "20.0M", _VGG.format("E")),
+    "vgg19_bn": Size(20_035_018, "20.04M", "Liu et al. (2017), table 1"),
+    "wrn-16-8": Size(10_961_370, "11.0M", _WIDE),
+    "wrn-28-10": Size(36_479_194, "36.5M", _WIDE),
+    "wrn-40-1": Size(563_930, "0.6M", _WIDE),
+    "wrn-40-4": Size(8_949_210, "8.9M", _WIDE),
+    "resnet18": Size(11_689_512, "11,689,512", _TORCHVISION, _IMAGENET, 1000),
+    "resnet34": Size(21_797_672, "21,797,672", _TORCHVISION, _IMAGENET, 1000),
+    "resnet50": Size(25_557_032, "25,557,032", _TORCHVISION, _IMAGENET, 1000),
+    "mobilenetv2": Size(3_504_872, "3,504,872", _TORCHVISION, _IMAGENET, 1000),
+}
 
 
 def networks_table() -> str:
@@ -137,4 +120,4 @@ def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 if __name__ == "__main__":
-    print(page(), end="")
+    print(networks_table() + data_table(), end="")

@@ -1,7 +1,11 @@
-"""Choosing one of several names, with a helpful answer to a typing error."""
+"""Choosing by name, with a helpful answer to a typing error."""
 
+import dataclasses
 import difflib
-from collections.abc import Iterable
+import importlib
+import re
+from collections.abc import Iterable, Mapping
+from types import ModuleType
 
 
 def choose(kind: str, name: str, choices: Iterable[str]) -> str:
@@ -40,3 +44,56 @@ def nearest(name: str, available: list[str]) -> str | None:
         return difflib.SequenceMatcher(None, other, name).ratio()
 
     return max((x for x in available if x in near), key=similarity, default=None)
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedModules:
+    """What can be had by name, each from a module that is imported when it is needed.
+
+    Attributes:
+        kind: what the names are names of, as a person says it: `"network"`.
+        package: the package of the modules.
+        closed: the module of each name there is.
+        open: the modules that know names without end: by how these are written, as a
+            person reads it (`"wrn-DEPTH-WIDTH"`), what one looks like and the module.
+
+    Example:
+
+        >>> closed, open = {"digits": "small_sets"}, {"tfds:NAME": ("tfds:.+", "tfds")}
+        >>> NamedModules("dataset", "official.data", closed, open).names
+        ('digits', 'tfds:NAME')
+    """
+
+    kind: str
+    package: str
+    closed: Mapping[str, str]
+    open: Mapping[str, tuple[str, str]]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names, those without end as a person reads them."""
+        return (*self.closed, *self.open)
+
+    def check_name(self, name: str) -> str:
+        """Returns `name` if it is written like one of `names`.
+
+        Raises:
+            ValueError: it is not. The message suggests the nearest of them.
+        """
+        self._module_name(name)
+        return name
+
+    def module(self, name: str) -> ModuleType:
+        """The module that makes what `name` names; `ValueError` as for `check_name`."""
+        return importlib.import_module(f"{self.package}.{self._module_name(name)}")
+
+    def _module_name(self, name: str) -> str:
+        for pattern, module in self.open.values():
+            if re.fullmatch(pattern, name, re.DOTALL):
+                return module
+        if choose(self.kind, name, self.names) in self.open:
+            raise ValueError(
+                f"Unknown {self.kind} {name!r}: it stands for many. Write one of them, "
+                "with something of your own in place of the capitals."
+            )
+        return self.closed[name]

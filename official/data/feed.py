@@ -1,12 +1,13 @@
-"""Handing NumPy batches to `model.fit`."""
+"""Handing NumPy batches to `model.fit`, to all replicas of a strategy their parts."""
 
 import contextlib
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
-import keras
-
-from official.data.image_data import Batch
+from official.common.backend import ON_TENSORFLOW, tf
+from official.data.image_data import Batch, ImageData
+from official.distribution.cluster import Workers
 
 _BATCHES_AHEAD = 4
 
@@ -16,7 +17,7 @@ def feed(
     *,
     batch_size: int,
     input_shape: tuple[int, int, int],
-):
+) -> Any:
     """Returns what `model.fit` should be given to train on endless `batches`.
 
     On the TensorFlow backend that is a `tf.data.Dataset`, which prepares batches
@@ -29,10 +30,8 @@ def feed(
         batch_size: images per batch.
         input_shape: height, width and channels of an image.
     """
-    if keras.backend.backend() != "tensorflow":
+    if not ON_TENSORFLOW:
         return _readable(batches)
-    import tensorflow as tf
-
     dataset = tf.data.Dataset.from_generator(
         lambda: _readable(batches),
         output_signature=(
@@ -44,6 +43,40 @@ def feed(
         tf.data.experimental.INFINITE_CARDINALITY
     )
     return dataset.apply(endless).prefetch(_BATCHES_AHEAD)
+
+
+def distributed_feed(
+    data: ImageData, batch_size: int, *, seed: int, first_step: int, strategy: Any
+) -> Any:
+    """Returns what `model.fit` should be given under a strategy, or under none.
+
+    However many replicas there are, a step trains on the same `batch_size` images: the
+    first replica gets the first part of them, and so on.
+
+    Args:
+        data: see `ImageData.train_batches` for `seed` and `first_step`.
+        batch_size: images per step, those of all replicas together.
+        strategy: what the model was built under.
+
+    Raises:
+        ValueError: the replicas can't share a batch evenly.
+    """
+    workers = Workers(strategy)
+    shard, replicas = workers.shard, workers.replicas
+    if batch_size % replicas:
+        raise ValueError(
+            f"The batch size must be a multiple of the {replicas} replicas that share a "
+            f"batch. Received: {batch_size}"
+        )
+    batches = data.train_batches(
+        batch_size, seed=seed, first_step=first_step, shard=shard
+    )
+    own = feed(batches, batch_size=batch_size // shard[1], input_shape=data.input_shape)
+    if strategy is None or not ON_TENSORFLOW:
+        return own  # on JAX Keras shares out each batch
+    return strategy.distribute_datasets_from_function(
+        lambda _: own.rebatch(batch_size // replicas, drop_remainder=True)
+    )
 
 
 class UnreadableData(OSError):

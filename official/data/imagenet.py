@@ -7,38 +7,25 @@ which keeps the mixture of animals, plants and things.
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from official.data import presentation
-from official.data.description import Description
-from official.data.encoded_images import EncodedImages
-from official.data.image_data import ImageData
-from official.data.image_folders import ImageFolders, find_images, parted_below
-from official.data.known import KNOWN, check_known
-from official.data.streamed_data import streamed_data
+from official.data.description import KNOWN, Description, check_known
+from official.data.folders import find_images, parted_below
+from official.data.images import EncodedImages, ImageSet
+from official.data.presentation import Presentation
+
+if TYPE_CHECKING:
+    from official.data.tfds import PreparedSet
 
 _EVERY = {"imagenet": 1, "imagenet200": 5}
 _TFDS_NAME = "imagenet2012"
 _SPLITS = ("train", "validation")
 
 
-def load(
-    name: str,
-    *,
-    data_dir: str | None,
-    train_examples: int | None,
-    validation_fraction: float,
-) -> ImageData:
-    """Loads `imagenet` or `imagenet200` from folders or from TensorFlow Datasets."""
-    images = encoded(name, data_dir)
-    return streamed_data(
-        name,
-        train=images.train,
-        test=images.test,
-        class_names=images.class_names,
-        presentation=presentation.large(),
-        train_examples=train_examples,
-        validation_fraction=validation_fraction,
-    )
+def load(name: str, data_dir: str | None) -> tuple[ImageSet, Presentation]:
+    """Finds the images; they are streamed."""
+    return encoded(name, data_dir), presentation.large()
 
 
 def describe(name: str, data_dir: str | None) -> Description:
@@ -51,40 +38,33 @@ def describe(name: str, data_dir: str | None) -> Description:
         return known
     if _has_folders(data_dir):
         images = encoded(name, data_dir)
-        sizes = {"train_size": len(images.train), "test_size": len(images.test)}
-        return dataclasses.replace(known, **sizes, is_exact=True)
-    parts = _builder(data_dir).info.splits
-    if not known.is_exact:
-        return known
-    train, test = (parts[split].num_examples for split in _SPLITS)
-    return dataclasses.replace(known, train_size=train, test_size=test)
+        return known.of_size(len(images.train), len(images.test))
+    sizes = _prepared(data_dir).sizes(*_SPLITS)
+    return known.of_size(*sizes) if known.is_exact else known
 
 
-def encoded(name: str, data_dir: str | None) -> ImageFolders:
+def encoded(name: str, data_dir: str | None) -> ImageSet[EncodedImages]:
     """Finds the images in folders, or in the files of TensorFlow Datasets."""
-    if _has_folders(data_dir):
-        images = find_images(data_dir, every=_EVERY[name])
+    every = _EVERY[name]
+    if data_dir is not None and _has_folders(data_dir):
+        images = find_images(data_dir, every=every)
     else:
-        images = _records(_builder(data_dir), _EVERY[name])
+        every_image = _prepared(data_dir).encoded(*_SPLITS)
+        images = ImageSet(
+            _every_class(every_image.train, every),
+            _every_class(every_image.test, every),
+            every_image.class_names[::every],
+        )
     check_known(name, KNOWN[name].input_shape, len(images.class_names))
     return images
 
 
-def _records(builder, every: int) -> ImageFolders:
-    from official.data import tfds_any
-    from official.data.tfds_builder import class_names
-
-    train, test = (
-        _every_class(tfds_any.split_of(builder, split), every) for split in _SPLITS
-    )
-    return ImageFolders(class_names(builder)[::every], train, test)
-
-
-def _builder(data_dir: str | None):
-    from official.data.tfds_builder import prepared_builder
+def _prepared(data_dir: str | None) -> "PreparedSet":
+    # Folders of images need no TensorFlow Datasets.
+    from official.data.tfds import PreparedSet
 
     try:
-        return prepared_builder(_TFDS_NAME, data_dir, download=False)
+        return PreparedSet(_TFDS_NAME, data_dir, download=False)
     except FileNotFoundError:
         below = data_dir and parted_below(Path(data_dir).expanduser())
         raise FileNotFoundError(
@@ -99,8 +79,8 @@ def _builder(data_dir: str | None):
         ) from None
 
 
-def _has_folders(data_dir: str | None) -> bool:
-    return data_dir is not None and Path(data_dir, "train").expanduser().is_dir()
+def _has_folders(data_dir: str) -> bool:
+    return Path(data_dir, "train").expanduser().is_dir()
 
 
 def _every_class(images: EncodedImages, every: int) -> EncodedImages:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from official.data.encoded_images import EncodedImages
+from official.data.images import EncodedImages
 
 # A record is its length (8 bytes), a checksum (4), the data and a checksum (4).
 _LENGTH = struct.Struct("<Q")
@@ -82,7 +82,9 @@ def _images_of(path: str, image: bytes, label: bytes) -> Iterator[tuple[int, int
             ) from error
 
 
-def _features(data: mmap.mmap, begin: int, end: int) -> Iterator[tuple]:
+def _features(
+    data: mmap.mmap, begin: int, end: int
+) -> Iterator[tuple[bytes, tuple[int, int]]]:
     """Name and extent of each feature of the Example at `begin`."""
     for number, first, last in _fields(data, begin, end):
         if number != _FEATURES:

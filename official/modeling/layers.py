@@ -1,11 +1,16 @@
 """Layers that Keras has too, made faster."""
 
+from typing import Any
+
 import keras
+
+from official.common.backend import ON_TENSORFLOW, tf
+from official.private_keras import saved_as
 
 _FUSED_DTYPES = ("float32", "float16", "bfloat16")
 
 
-@keras.saving.register_keras_serializable(package="official")
+@saved_as("keras.layers.BatchNormalization")
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's batch normalization through TensorFlow's fused operation.
 
@@ -21,6 +26,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     channel). This is what the fused operation returns, and what PyTorch stores as
     `running_var`; Keras stores the biased one.
 
+    A saved model has Keras's own layer in its place, and so any program with Keras
+    loads it.
+
     Example:
 
         >>> layer = BatchNormalization(epsilon=1e-5, momentum=0.9, name="stem_bn")
@@ -28,14 +36,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
         TensorShape([2, 4, 4, 3])
     """
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if training and self.trainable and self._is_fusible(inputs, mask):
             return self._fused_training_call(inputs)
         return super().call(inputs, training=training, mask=mask)
 
-    def _is_fusible(self, inputs, mask) -> bool:
+    def _is_fusible(self, inputs: Any, mask: Any) -> bool:
         return (
-            keras.backend.backend() == "tensorflow"
+            ON_TENSORFLOW
             and len(inputs.shape) == 4
             and self.axis in (-1, 3)
             and mask is None
@@ -44,9 +52,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             and keras.backend.standardize_dtype(inputs.dtype) in _FUSED_DTYPES
         )
 
-    def _fused_training_call(self, inputs):
-        import tensorflow as tf
-
+    def _fused_training_call(self, inputs: Any) -> Any:
         channels = (inputs.shape[-1],)
         # The statistics of half-precision inputs stay in float32 inside the
         # operation. `tf.compat.v1.nn.fused_batch_norm` is the same operation but
@@ -64,6 +70,27 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self._follow(self.moving_variance, outputs.batch_variance)
         return keras.ops.cast(outputs.y, self.compute_dtype)
 
-    def _follow(self, average, value):
+    def _follow(self, average: keras.Variable, value: Any) -> None:
         value = keras.ops.cast(value, average.dtype)
         average.assign(average * self.momentum + value * (1.0 - self.momentum))
+
+
+def plain(model: keras.Model) -> keras.Model:
+    """Returns a copy of a functional or Sequential model without layers of our own.
+
+    Its outputs in inference are the same; trained on, its moving variances follow
+    Keras's rule (see `BatchNormalization`).
+
+    Example:
+
+        >>> plain(build_network("resnet20", input_shape=(32, 32, 3), classes=10)).layers
+    """
+    copy = keras.models.clone_model(model, clone_function=_plain_layer)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+    ours = type(layer) is BatchNormalization
+    kind = keras.layers.BatchNormalization if ours else type(layer)
+    return kind.from_config(layer.get_config())

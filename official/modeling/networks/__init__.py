@@ -5,10 +5,9 @@ are named by their place (`stem_conv`, `stage1_block0_conv1`, `classifier`), the
 same in every process, so that files and patterns can refer to them.
 """
 
-import re
 from typing import TYPE_CHECKING
 
-from official.common.named_modules import NamedModules
+from official.common.choices import NamedModules
 
 if TYPE_CHECKING:
     import keras
@@ -20,32 +19,24 @@ _FAMILIES = NamedModules(
     kind="network",
     package=__name__,
     closed={
-        "quickstart_cnn": "quickstart_cnn",
-        "lenet_300_100": "lenet",
-        "lenet5": "lenet",
-        "mlp": "mlp",
-        "mlp_linear": "mlp",
-        "resnet20": "cifar_resnet",
-        "resnet32": "cifar_resnet",
-        "resnet44": "cifar_resnet",
-        "resnet56": "cifar_resnet",
-        "resnet110": "cifar_resnet",
-        "vgg11": "vgg",
-        "vgg11_bn": "vgg",
-        "vgg13": "vgg",
-        "vgg13_bn": "vgg",
-        "vgg16": "vgg",
-        "vgg16_bn": "vgg",
-        "vgg19": "vgg",
-        "vgg19_bn": "vgg",
-        "resnet18": "imagenet_resnet",
-        "resnet34": "imagenet_resnet",
-        "resnet50": "imagenet_resnet",
-        "mobilenetv2": "mobilenet_v2",
+        **dict.fromkeys(
+            ("quickstart_cnn", "lenet_300_100", "lenet5", "mlp", "mlp_linear"),
+            "feedforward",
+        ),
+        **dict.fromkeys(
+            ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110"), "resnet"
+        ),
+        **{
+            f"vgg{layers}{normalised}": "feedforward"
+            for layers in (11, 13, 16, 19)
+            for normalised in ("", "_bn")
+        },
+        **dict.fromkeys(("resnet18", "resnet34", "resnet50"), "resnet"),
+        "mobilenetv2": "keras_application",
     },
     open={
-        "wrn-DEPTH-WIDTH": (re.compile(r"wrn-\d+-\d+"), "wide_resnet"),
-        "keras:NAME": (re.compile(r"keras:.*"), "keras_application"),
+        "wrn-DEPTH-WIDTH": (r"wrn-\d+-\d+", "resnet"),
+        "keras:NAME": ("keras:.*", "keras_application"),
     },
 )
 
@@ -88,7 +79,7 @@ def build_network(
     Returns:
         A functional model from images `[batch, height, width, channels]` to
         float32 logits `[batch, classes]`. `keras.utils.set_random_seed` beforehand
-        makes the initial weights repeatable.
+        makes the initial weights repeatable. Saved, it loads in any program with Keras.
 
     Raises:
         ValueError: the name is unknown, or `input_shape` or `classes` is no size.

@@ -1,8 +1,12 @@
 """What the convolutional networks have in common."""
 
+from typing import TypeAlias
+
 import keras
 
 from official.modeling.layers import BatchNormalization
+
+Tensor: TypeAlias = keras.KerasTensor
 
 
 def kaiming_normal(fan: str = "fan_in") -> keras.initializers.Initializer:
@@ -19,7 +23,7 @@ def kaiming_normal(fan: str = "fan_in") -> keras.initializers.Initializer:
 
 
 def convolution(
-    x: keras.KerasTensor,
+    x: Tensor,
     filters: int,
     *,
     name: str,
@@ -27,68 +31,59 @@ def convolution(
     strides: int = 1,
     use_bias: bool = False,
     fan: str = "fan_in",
-) -> keras.KerasTensor:
+) -> Tensor:
     """A convolution that pads the same number of pixels on every side.
 
     With stride 2 the padding is a layer of its own, `NAME_pad`: TensorFlow's
     "same" would pad an even-sized image more on the bottom and the right.
     """
-    x, padding = _padded(x, size, strides, name)
+    if strides > 1 and size > 1:
+        x = keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
     return keras.layers.Conv2D(
         filters,
         size,
         strides=strides,
-        padding=padding,
+        padding="same" if strides == 1 else "valid",
         use_bias=use_bias,
         kernel_initializer=kaiming_normal(fan),
         name=name,
     )(x)
 
 
-def depthwise_convolution(
-    x: keras.KerasTensor, *, name: str, strides: int = 1
-) -> keras.KerasTensor:
-    """A 3x3 convolution of each channel by itself, padded like `convolution`."""
-    x, padding = _padded(x, 3, strides, name)
-    return keras.layers.DepthwiseConv2D(
-        3,
-        strides=strides,
-        padding=padding,
-        use_bias=False,
-        depthwise_initializer=keras.initializers.RandomNormal(stddev=(2 / 9) ** 0.5),
-        name=name,
-    )(x)
-
-
-def _padded(
-    x: keras.KerasTensor, size: int, strides: int, name: str
-) -> tuple[keras.KerasTensor, str]:
-    """The input of a strided convolution, and the padding left to the convolution."""
-    if strides == 1 or size == 1:
-        return x, "same" if strides == 1 else "valid"
-    return keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x), "valid"
-
-
-def batch_norm(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
+def batch_norm(x: Tensor, *, name: str) -> Tensor:
     """Batch normalization with PyTorch's defaults, momentum in Keras's sense."""
     return BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 
-def relu(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
+def relu(x: Tensor, *, name: str) -> Tensor:
     """Rectified linear activation as a layer of its own."""
     return keras.layers.ReLU(name=name)(x)
 
 
-def dense(
-    x: keras.KerasTensor, units: int, *, activation: str, name: str
-) -> keras.KerasTensor:
+def normalised_convolution(
+    x: Tensor,
+    filters: int,
+    *,
+    name: str,
+    size: int = 3,
+    strides: int = 1,
+    fan: str = "fan_in",
+) -> Tensor:
+    """A convolution and its normalization, `name` with a place for which it is."""
+    x = convolution(
+        x, filters, name=name.format("conv"), size=size, strides=strides, fan=fan
+    )
+    return batch_norm(x, name=name.format("bn"))
+
+
+def dense(x: Tensor, units: int, *, activation: str, name: str) -> Tensor:
     """A fully connected layer with its activation."""
     return keras.layers.Dense(
         units, activation=activation, kernel_initializer=kaiming_normal(), name=name
     )(x)
 
 
-def classifier(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+def classifier(x: Tensor, classes: int) -> Tensor:
     """The layer `classifier`: float32 logits, also under mixed precision."""
     return keras.layers.Dense(
         classes,
@@ -96,3 +91,8 @@ def classifier(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
         dtype="float32",
         name="classifier",
     )(x)
+
+
+def averaged_classifier(x: Tensor, classes: int) -> Tensor:
+    """A classifier on the average of what is left of the image."""
+    return classifier(keras.layers.GlobalAveragePooling2D(name="pool")(x), classes)

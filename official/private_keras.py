@@ -1,27 +1,64 @@
-"""Keras 3's `fit` under `tf.distribute.MultiWorkerMirroredStrategy`.
+"""All that relies on the inside of Keras, which may change with any version of it.
 
-It fails there in two places (https://github.com/keras-team/keras/issues/20585):
-
-- `_maybe_symbolic_build` draws a batch to learn its shape and reduces it over workers,
-  whose parts it can't be reduced to one by. The shapes stand in the data set's
-  description; no batch is needed.
-- `reduce_per_replica` averages a step's loss and metrics along their first axis. They
-  are numbers and have none.
-
-It can go once `tests/distribution/test_multi_worker.py` says that `fit` works without it.
+`tests/official/test_private_keras.py` says what that is.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+from keras.src import api_export
+
+from official.common.backend import tf
 
 TESTED_KERAS = ("3.15",)
+
+
+def saved_as(name: str) -> Any:
+    """Decorates a class whose objects are saved as those of one of Keras's own.
+
+    A program that loads them needs to know Keras alone, and gets Keras's own.
+
+    Args:
+        name: of Keras's class, `"keras.layers.Dense"`.
+    """
+
+    def decorate(cls: type) -> type:
+        api_export.REGISTERED_OBJS_TO_NAMES[cls] = name
+        return cls
+
+    return decorate
+
+
+def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """The layers of a model, and those inside of them."""
+    return model._flatten_layers(include_self=False)
+
+
+def slot_of(
+    variable: keras.Variable,
+    slots: Sequence[keras.Variable],
+    optimizer: keras.optimizers.Optimizer,
+) -> keras.Variable:
+    """The one of an optimizer's slots that goes with a trained variable."""
+    return slots[optimizer._get_variable_index(variable)]
 
 
 @contextlib.contextmanager
 def multi_worker_fit() -> Iterator[None]:
     """Makes `fit` and `evaluate` work under MultiWorkerMirroredStrategy meanwhile.
 
-    It changes nothing for other strategies, and nothing is left of it afterwards.
+    Keras 3 fails there in two places (https://github.com/keras-team/keras/issues/20585):
+
+    - `_maybe_symbolic_build` draws a batch to learn its shape and reduces it over
+      workers, whose parts it can't be reduced to one by. The shapes stand in the data
+      set's description; no batch is needed.
+    - `reduce_per_replica` averages a step's loss and metrics along their first axis.
+      They are numbers and have none.
+
+    It changes nothing for other strategies, and nothing is left of it afterwards. It can
+    go once `tests/distribution/test_multi_worker.py` says that `fit` works without it.
 
     Raises:
         RuntimeError: a version of Keras that it was not tested with.
@@ -35,8 +72,6 @@ def multi_worker_fit() -> Iterator[None]:
         >>> with multi_worker_fit():
         ...     model.fit(train, epochs=2, callbacks=[dlth.FixedTicket(ticket)])
     """
-    import keras
-
     if ".".join(keras.__version__.split(".")[:2]) not in TESTED_KERAS:
         raise RuntimeError(
             "`multi_worker_fit` changes the inside of Keras and was tested with "
@@ -48,14 +83,16 @@ def multi_worker_fit() -> Iterator[None]:
     own_reduce = trainer.reduce_per_replica
     own_build = trainer.TensorFlowTrainer._maybe_symbolic_build
 
-    def reduce_per_replica(values, strategy, reduction):
+    def reduce_per_replica(values: Any, strategy: Any, reduction: str) -> Any:
         if reduction == "auto" and _is_multi_worker(strategy):
             return keras.tree.map_structure(
                 lambda value: strategy.reduce("MEAN", value, axis=None), values
             )
         return own_reduce(values, strategy, reduction)
 
-    def maybe_symbolic_build(model, iterator=None, data_batch=None):
+    def maybe_symbolic_build(
+        model: keras.Model, iterator: Any = None, data_batch: Any = None
+    ) -> None:
         if iterator is None or not _is_multi_worker(model.distribute_strategy):
             return own_build(model, iterator, data_batch)
         spec = iterator._distributed_dataset.element_spec
@@ -71,13 +108,11 @@ def multi_worker_fit() -> Iterator[None]:
         trainer.TensorFlowTrainer._maybe_symbolic_build = own_build
 
 
-def _is_multi_worker(strategy) -> bool:
-    import tensorflow as tf
-
+def _is_multi_worker(strategy: Any) -> bool:
     kind = tf.distribute.MultiWorkerMirroredStrategy
     return isinstance(strategy, kind) and strategy.extended._in_multi_worker_mode()
 
 
-def _of_one(spec):
+def _of_one(spec: Any) -> Any:
     """The description of one replica's part of the batch."""
     return getattr(spec, "_value_specs", (spec,))[0]
