@@ -10,7 +10,7 @@ from dlth_tf.experiment.evaluation import evaluate
 from dlth_tf.experiment.progress import Reporter
 from dlth_tf.experiment.stages import Stage, StageFailed
 from dlth_tf.network.variables import get_weights, set_weights
-from official.distribution.statistics import average_statistics
+from official.distribution.replicas import average_statistics
 
 
 class StopAfter(keras.callbacks.Callback):

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from dlth_tf.evaluating.metrics import losses, ranks
-from official.distribution.workers import ALONE, Workers
+from official.distribution.cluster import ALONE, Workers
 
 _IMAGES_AT_ONCE = 500
 _PIXELS_AT_ONCE = 500 * 64 * 64  # 40 images of ImageNet

@@ -64,8 +64,8 @@ class FinishedRun:
         from dlth_tf.network.variables import set_weights
         from dlth_tf.shrinking import shrink
         from dlth_tf.tickets.ticket import Ticket
+        from official.modeling.layers import plain
         from official.modeling.networks import build_network
-        from official.modeling.plain import plain
 
         last = self._stage(self.result["stages"][-1])
         network = build_network(

@@ -5,8 +5,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from official.distribution.strategies import replicas_of
-from official.distribution.workers import Workers
+from official.distribution.cluster import Workers
 
 if TYPE_CHECKING:
     import keras
@@ -47,7 +46,7 @@ class Hardware:
     @property
     def replicas(self) -> int:
         """Devices of all workers."""
-        return replicas_of(self.strategy)
+        return self.workers.replicas
 
     def scope(self) -> contextlib.AbstractContextManager:
         """Where networks that are to be trained are made."""
@@ -57,7 +56,7 @@ class Hardware:
         """What `fit` needs around it."""
         import keras
 
-        from official.distribution.multi_worker_fit import multi_worker_fit
+        from official.private_keras import multi_worker_fit
 
         if self.workers.count > 1:
             return multi_worker_fit()

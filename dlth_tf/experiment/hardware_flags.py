@@ -15,7 +15,6 @@ from official.distribution.strategies import (
     STRATEGIES,
     check_backend,
     make_strategy,
-    usable_gpus,
 )
 
 FLAGS = flags.FLAGS
@@ -102,6 +101,8 @@ def _strategy(
         )
     if cluster:
         # Before anybody is waited for.
+        from official.distribution.tensorflow_strategies import usable_gpus
+
         devices = len(usable_gpus(FLAGS.num_gpus)) or 1
         check_batches(batch_sizes, devices * len(cluster.hosts))
     return make_strategy(name, FLAGS.num_gpus, FLAGS.all_reduce_alg, cluster, messages)

@@ -21,10 +21,8 @@ from dlth_tf.experiment.callbacks import (
 from dlth_tf.experiment.checkpoint import Checkpoint, Checkpoints
 from dlth_tf.experiment.save_checkpoint import EpochMadeWhole, SaveCheckpoint
 from dlth_tf.experiment.stages import StageFailed
-from official.data.feed import reading_errors
-from official.distribution.batches import distributed_feed
-from official.distribution.loss_scaling import LossScaling
-from official.distribution.statistics import synchronize_batch_norm
+from official.data.feed import distributed_feed, reading_errors
+from official.distribution.replicas import LossScaling, synchronize_batch_norm
 
 if TYPE_CHECKING:
     from dlth_tf.experiment.training_stages import FitStage

@@ -7,8 +7,8 @@ import keras
 from dlth_tf.experiment.checkpoint import Checkpoint, Checkpoints
 from dlth_tf.experiment.interval import Interval
 from dlth_tf.experiment.stop_signals import StopSignals
-from official.distribution.statistics import average_statistics
-from official.distribution.workers import Workers
+from official.distribution.cluster import Workers
+from official.distribution.replicas import average_statistics
 
 _STEPS_BETWEEN_QUESTIONS = 10
 

@@ -14,8 +14,8 @@ import dlth_tf as dlth
 from dlth_tf import exporting
 from dlth_tf.experiment.finished_run import FinishedRun
 from dlth_tf.exporting import artifacts
+from official.modeling.layers import plain
 from official.modeling.networks import build_network
-from official.modeling.plain import plain
 from tests.families import EVERY_NETWORK
 from tests.program.conftest import Outcome, results_in
 
