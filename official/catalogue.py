@@ -8,7 +8,7 @@ prints them for `docs/networks_and_data.md` and `README.md`.
 import dataclasses
 from collections.abc import Iterable
 
-from official.data.description import KNOWN, Description
+from official.data.description import KNOWN, Description, shape_text
 
 _CIFAR = (32, 32, 3)
 _GREY = (32, 32, 1)
@@ -92,7 +92,7 @@ def _network_row(name: str, size: Size) -> tuple[str, ...]:
         f"{size.parameters:,}",
         size.published or "-",
         size.source,
-        _shape(size.input_shape),
+        shape_text(size.input_shape),
         str(size.classes),
     )
 
@@ -103,15 +103,11 @@ def _data_row(description: Description) -> tuple[str, ...]:
         f"`{description.name}`",
         description.title,
         f"{about}{description.train_size:,} + {description.test_size:,}",
-        _shape(description.input_shape),
+        shape_text(description.input_shape),
         f"{description.classes:,}",
         description.source,
         description.terms,
     )
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
 
 
 def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

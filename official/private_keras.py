@@ -15,20 +15,12 @@ from official.common.backend import tf
 TESTED_KERAS = ("3.15",)
 
 
-def saved_as(name: str) -> Any:
-    """Decorates a class whose objects are saved as those of one of Keras's own.
+def save_as(name: str, cls: type) -> None:
+    """Lets the objects of a class be saved as those of Keras's own class `name`.
 
     A program that loads them needs to know Keras alone, and gets Keras's own.
-
-    Args:
-        name: of Keras's class, `"keras.layers.Dense"`.
     """
-
-    def decorate(cls: type) -> type:
-        api_export.REGISTERED_OBJS_TO_NAMES[cls] = name
-        return cls
-
-    return decorate
+    api_export.REGISTERED_OBJS_TO_NAMES[cls] = name
 
 
 def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
@@ -36,11 +28,7 @@ def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
     return model._flatten_layers(include_self=False)
 
 
-def slot_of(
-    variable: keras.Variable,
-    slots: Sequence[keras.Variable],
-    optimizer: keras.optimizers.Optimizer,
-) -> keras.Variable:
+def slot_of(variable: keras.Variable, slots: Sequence[Any], optimizer: Any) -> Any:
     """The one of an optimizer's slots that goes with a trained variable."""
     return slots[optimizer._get_variable_index(variable)]
 
@@ -95,9 +83,13 @@ def multi_worker_fit() -> Iterator[None]:
     ) -> None:
         if iterator is None or not _is_multi_worker(model.distribute_strategy):
             return own_build(model, iterator, data_batch)
-        spec = iterator._distributed_dataset.element_spec
+        whole = iterator._distributed_dataset.element_spec
+        # The description of one replica's part of the batch
+        part = keras.tree.map_structure(
+            lambda spec: getattr(spec, "_value_specs", (spec,))[0], whole
+        )
         with model.distribute_strategy.scope():
-            model._symbolic_build(data_batch=keras.tree.map_structure(_of_one, spec))
+            model._symbolic_build(data_batch=part)
 
     trainer.reduce_per_replica = reduce_per_replica
     trainer.TensorFlowTrainer._maybe_symbolic_build = maybe_symbolic_build
@@ -111,8 +103,3 @@ def multi_worker_fit() -> Iterator[None]:
 def _is_multi_worker(strategy: Any) -> bool:
     kind = tf.distribute.MultiWorkerMirroredStrategy
     return isinstance(strategy, kind) and strategy.extended._in_multi_worker_mode()
-
-
-def _of_one(spec: Any) -> Any:
-    """The description of one replica's part of the batch."""
-    return getattr(spec, "_value_specs", (spec,))[0]

@@ -75,16 +75,12 @@ class NamedModules:
         return (*self.closed, *self.open)
 
     def check_name(self, name: str) -> str:
-        """Returns `name` if it is written like one of `names`.
-
-        Raises:
-            ValueError: it is not. The message suggests the nearest of them.
-        """
+        """Returns `name` if it is written like one of `names`; else `ValueError`."""
         self._module_name(name)
         return name
 
     def module(self, name: str) -> ModuleType:
-        """The module that makes what `name` names; `ValueError` as for `check_name`."""
+        """The module that makes what `name` names; raises as `check_name` does."""
         return importlib.import_module(f"{self.package}.{self._module_name(name)}")
 
     def _module_name(self, name: str) -> str:

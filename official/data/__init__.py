@@ -30,14 +30,11 @@ _SOURCES = NamedModules(
     kind="dataset",
     package=__name__,
     closed={
-        "digits": "small_sets",
-        "mnist": "small_sets",
-        "fashion_mnist": "small_sets",
-        "cifar10": "small_sets",
-        "cifar100": "small_sets",
+        **dict.fromkeys(
+            ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100"), "small_sets"
+        ),
         "tiny_imagenet": "folders",
-        "imagenet": "imagenet",
-        "imagenet200": "imagenet",
+        **dict.fromkeys(("imagenet", "imagenet200"), "imagenet"),
     },
     open={"tfds:NAME": ("tfds:.+", "tfds"), "folder:PATH": ("folder:.+", "folders")},
 )

@@ -7,7 +7,6 @@ file lies in `--data_dir`, it is read in place of the set.
 """
 
 import functools
-import os
 import zipfile
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 from absl import app, flags
 
 from official.common.path_flag import DEFINE_path
+from official.data import tfds
 from official.data.images import DecodedImages, ImageSet
 
 _NAMES = ("train_images", "train_labels", "test_images", "test_labels", "class_names")
@@ -35,18 +35,11 @@ def arrays(name: str, data_dir: str | None) -> ImageSet[DecodedImages]:
     """
     if data_dir is not None and is_there(name, data_dir):
         return read(_path(name, data_dir))
-    # A machine that has the file need not have TensorFlow Datasets.
-    from official.data.tfds import decoded
-
-    return decoded(name, data_dir)
+    return tfds.decoded(name, data_dir)
 
 
 def read(path: Path) -> ImageSet[DecodedImages]:
-    """Reads a file of arrays.
-
-    Raises:
-        OSError: the file is damaged or holds something else.
-    """
+    """Reads a file of arrays; raises `OSError` if it is none."""
     try:
         with np.load(path, allow_pickle=False) as file:
             train, y_train, test, y_test, class_names = (file[name] for name in _NAMES)
@@ -68,7 +61,7 @@ def write(path: Path, images: ImageSet[DecodedImages]) -> None:
     partial.replace(path)
 
 
-def _path(name: str, data_dir: str | os.PathLike) -> Path:
+def _path(name: str, data_dir: str) -> Path:
     return Path(data_dir).expanduser() / f"{name}.npz"
 
 

@@ -25,15 +25,8 @@ def unreadable(name: str, data_dir: str | None = None) -> Iterator[str]:
     """Says what is wrong with each image of a set that cannot be read.
 
     The images are read by several threads, which show their progress on stderr. If all
-    can be read, the set is loaded, which finds what else may be wrong with it.
-
-    Args:
-        name: what `official.data.load` is given.
-        data_dir: the same.
-
-    Raises:
-        ValueError: as for `official.data.load`.
-        OSError: as for `official.data.load`.
+    can be read, the set is loaded, which finds what else may be wrong with it. What is
+    given and what is raised are those of `official.data.load`.
 
     Example:
 

@@ -34,11 +34,7 @@ class Description:
     is_exact: bool = True
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """Returns the number of full batches in the training images.
-
-        Raises:
-            ValueError: there is not one.
-        """
+        """Returns the number of full batches; raises `ValueError` if there is not one."""
         return splits.steps_per_epoch(self.name, self.train_size, batch_size)
 
     def of_size(self, train_size: int, test_size: int) -> "Description":
@@ -50,11 +46,7 @@ class Description:
     def used(
         self, train_examples: int | None, validation_fraction: float
     ) -> "Description":
-        """Returns the set as `official.data.load` would load it with these arguments.
-
-        Raises:
-            ValueError: a number is out of its range, or there are no test images.
-        """
+        """Returns the set as `official.data.load` would load it; raises as it does."""
         splits.require_images(self.name, "test", self.test_size)
         train, validation = splits.training_sizes(
             self.name, self.train_size, train_examples, validation_fraction
@@ -110,10 +102,12 @@ def check_known(name: str, input_shape: tuple[int, ...], classes: int) -> None:
     if known and (known.classes, known.input_shape) != (classes, input_shape):
         raise ValueError(
             f"--dataset={name} must be {known.classes} classes of "
-            f"{_shape(known.input_shape)} images. Received in --data_dir: {classes} "
-            f"classes of {_shape(input_shape)}. Others are named --dataset=folder:PATH"
+            f"{shape_text(known.input_shape)} images. Received in --data_dir: {classes} "
+            f"classes of {shape_text(input_shape)}. Others are named "
+            "--dataset=folder:PATH"
         )
 
 
-def _shape(shape: tuple[int, ...]) -> str:
+def shape_text(shape: tuple[int, ...]) -> str:
+    """A shape as people write it: `32x32x3`."""
     return "x".join(map(str, shape))

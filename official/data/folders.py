@@ -45,14 +45,9 @@ def describe(name: str, data_dir: str | None) -> Description:
     if name in KNOWN and data_dir is None:
         return KNOWN[name]
     images, shown = _found(name, data_dir)
-    return Description(
-        name=name,
-        title=name.removeprefix(_PREFIX),
-        train_size=len(images.train),
-        test_size=len(images.test),
-        input_shape=shown.input_shape,
-        classes=len(images.class_names),
-    )
+    title, classes = name.removeprefix(_PREFIX), len(images.class_names)
+    sizes = len(images.train), len(images.test)
+    return Description(name, title, *sizes, shown.input_shape, classes)
 
 
 def encoded(name: str, data_dir: str | None) -> ImageSet[EncodedImages]:
@@ -103,8 +98,10 @@ def find_images(
     if not root.is_dir():
         raise FileNotFoundError(f"No folder {root}, which is to hold images")
     split = (root / _TRAIN).is_dir()
-    if not split:
-        _require_classes(root, needs_train)
+    parted = None if split else parted_below(root)
+    if parted or (needs_train and not split):
+        hint = f" Did you mean {parted}?" if parted else ""
+        raise FileNotFoundError(f"No {_TRAIN}/ with a folder per class in {root}.{hint}")
     folder = root / _TRAIN if split else root
     train = {name: _images_below(folder / name) for name in _subfolders(folder)}
     _require_images(folder, train)
@@ -133,14 +130,6 @@ def _found(
     shown = presentation_of(images)
     check_known(name, shown.input_shape, len(images.class_names))
     return images, shown
-
-
-def _require_classes(root: Path, needs_train: bool) -> None:
-    """Raises `FileNotFoundError` if `root`, without train/, is no folder of classes."""
-    parted = parted_below(root)
-    if parted or needs_train:
-        hint = f" Did you mean {parted}?" if parted else ""
-        raise FileNotFoundError(f"No {_TRAIN}/ with a folder per class in {root}.{hint}")
 
 
 def _require_images(folder: Path, train: Paths) -> None:

@@ -102,15 +102,7 @@ class ImageData(Presentation):
     def epoch_batches(
         self, batch_size: int, *, seed: int, epoch: int, first_step: int, rows: slice
     ) -> Iterator[Batch]:
-        """Returns the training batches of one epoch.
-
-        Args:
-            batch_size: images per batch.
-            seed: of order and augmentation.
-            epoch: counted from 0.
-            first_step: step in the epoch to begin at.
-            rows: which part of each batch is wanted.
-        """
+        """Returns the `rows` of each batch of an epoch, from its `first_step` on."""
         steps = self.steps_per_epoch(batch_size)
         order = splits.epoch_order(seed, epoch, self.train_size)
 
@@ -137,17 +129,13 @@ class ImageData(Presentation):
             ValueError: unknown split, or one without images.
         """
         images = self._split(split)
-        self.require_images(split)
+        splits.require_images(self.name, split, len(images))
         index, count = shard
         starts = range(index * batch_size, len(images), count * batch_size)
         parts = (range(at, min(at + batch_size, len(images))) for at in starts)
         draws = ((np.array(part), np.zeros(len(part), np.uint64)) for part in parts)
         shown = images.shown(draws, self.evaluation_view)
         return ((self.normalization(pixels), labels) for pixels, labels, _ in shown)
-
-    def require_images(self, split: str) -> None:
-        """Raises `ValueError` if a split holds none."""
-        splits.require_images(self.name, split, self.split_size(split))
 
     def _split(self, split: str) -> Images:
         return self.evaluation[choose("split", split, self.evaluation)]
@@ -161,29 +149,20 @@ def image_data(
     train_examples: int | None = None,
     validation_fraction: float = 0.0,
 ) -> ImageData:
-    """Makes a data set of its images, with part of the training images held out.
-
-    See `official.data.load` for `train_examples` and `validation_fraction`.
-
-    Raises:
-        ValueError: decoded images are no such arrays, a label is not that of a class,
-            there are no test images, or `train_examples` exceeds the number of training
-            images.
-    """
-    for split, part in (("train", images.train), (_TEST, images.test)):
-        _check(name, split, part, len(images.class_names))
+    """Makes a data set of its images; see `official.data.load`."""
+    _check(name, "train", images.train, len(images.class_names))
+    _check(name, _TEST, images.test, len(images.class_names))
+    splits.require_images(name, _TEST, len(images.test))
     splits.training_sizes(name, len(images.train), train_examples, validation_fraction)
     train = images.train.take(slice(train_examples))
     held_out = splits.validation_mask(train.labels, validation_fraction)
-    data = ImageData(
+    return ImageData(
         **vars(presentation),
         name=name,
         class_names=images.class_names,
         train=train.take(~held_out) if held_out.any() else train,
         evaluation={_TEST: images.test, _VALIDATION: train.take(held_out)},
     )
-    data.require_images(_TEST)
-    return data
 
 
 def _check(name: str, split: str, images: Images, classes: int) -> None:

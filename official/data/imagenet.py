@@ -7,16 +7,13 @@ which keeps the mixture of animals, plants and things.
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from official.data import presentation
 from official.data.description import KNOWN, Description, check_known
 from official.data.folders import find_images, parted_below
 from official.data.images import EncodedImages, ImageSet
 from official.data.presentation import Presentation
-
-if TYPE_CHECKING:
-    from official.data.tfds import PreparedSet
+from official.data.tfds import PreparedSet
 
 _EVERY = {"imagenet": 1, "imagenet200": 5}
 _TFDS_NAME = "imagenet2012"
@@ -49,33 +46,27 @@ def encoded(name: str, data_dir: str | None) -> ImageSet[EncodedImages]:
     if data_dir is not None and _has_folders(data_dir):
         images = find_images(data_dir, every=every)
     else:
-        every_image = _prepared(data_dir).encoded(*_SPLITS)
-        images = ImageSet(
-            _every_class(every_image.train, every),
-            _every_class(every_image.test, every),
-            every_image.class_names[::every],
-        )
+        whole = _prepared(data_dir).encoded(*_SPLITS)
+        train, test = (_every_class(part, every) for part in (whole.train, whole.test))
+        images = ImageSet(train, test, whole.class_names[::every])
     check_known(name, KNOWN[name].input_shape, len(images.class_names))
     return images
 
 
-def _prepared(data_dir: str | None) -> "PreparedSet":
-    # Folders of images need no TensorFlow Datasets.
-    from official.data.tfds import PreparedSet
-
+def _prepared(data_dir: str | None) -> PreparedSet:
     try:
         return PreparedSet(_TFDS_NAME, data_dir, download=False)
     except FileNotFoundError:
         below = data_dir and parted_below(Path(data_dir).expanduser())
+        advice = (
+            f"Did you mean {below}?"
+            if below
+            else "It cannot be downloaded without registration at https://image-net.org"
+        )
         raise FileNotFoundError(
             f"No ImageNet in {data_dir or 'TensorFlow Datasets'}: neither train/ with a "
             f"folder per class, nor {_TFDS_NAME} as TensorFlow Datasets prepares it. "
-            + (
-                f"Did you mean {below}?"
-                if below
-                else "It cannot be downloaded without registration at "
-                "https://image-net.org"
-            )
+            f"{advice}"
         ) from None
 
 

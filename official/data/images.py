@@ -1,6 +1,5 @@
 """Labelled images: decoded in memory, or encoded (JPEG, PNG, ...) in files."""
 
-import collections
 import dataclasses
 import io
 import os
@@ -57,10 +56,10 @@ class EncodedImages:
         labels: its class, int64 `[images]`.
     """
 
-    files: tuple[str, ...] = dataclasses.field(repr=False)
-    file: np.ndarray = dataclasses.field(repr=False)
-    begin: np.ndarray = dataclasses.field(repr=False)
-    length: np.ndarray = dataclasses.field(repr=False)
+    files: tuple[str, ...]
+    file: np.ndarray
+    begin: np.ndarray
+    length: np.ndarray
     labels: np.ndarray
 
     @classmethod
@@ -86,11 +85,7 @@ class EncodedImages:
         )
 
     def picture(self, index: int) -> PIL.Image.Image:
-        """Opens one image as a person sees it: upright, opaque, in 8 bits a colour.
-
-        Raises:
-            OSError: its file does not hold a readable image.
-        """
+        """Opens one image as a person sees it: upright, opaque, in 8 bits a colour."""
         path = self.files[self.file[index]]
         with open(path, "rb") as file:
             file.seek(int(self.begin[index]))
@@ -107,11 +102,7 @@ class EncodedImages:
             ) from error
 
     def view(self, index: int, view: View, bits: int = 0) -> np.ndarray:
-        """Returns raw pixels of one image, `[height, width, channels]`.
-
-        Raises:
-            OSError: the image cannot be read, or the view cannot be had of it.
-        """
+        """Returns raw pixels of one image; `OSError` if they cannot be had of it."""
         try:
             return view(self.picture(index), bits)
         except ValueError as error:
@@ -124,11 +115,10 @@ class EncodedImages:
         and training resumes at any step at once.
         """
         pool = thread_pool()
-        ahead: collections.deque[tuple[list[Future], np.ndarray, np.ndarray]]
-        ahead = collections.deque()
+        ahead: list[tuple[list[Future], np.ndarray, np.ndarray]] = []
 
         def next_batch() -> Shown:
-            views, labels, bits = ahead.popleft()
+            views, labels, bits = ahead.pop(0)
             return np.stack([view.result() for view in views]), labels, bits
 
         try:
@@ -164,12 +154,9 @@ SomeImages = TypeVar("SomeImages", bound=Images, covariant=True)
 
 @dataclasses.dataclass(frozen=True)
 class ImageSet(Generic[SomeImages]):
-    """The images of a data set: those trained on and those tested on.
+    """The images of a data set, the training images in an order whose first are a sample.
 
-    Attributes:
-        train: training images, in an order of which the first so many are a fair sample.
-        test: images tested on.
-        class_names: what the classes are called, by label.
+    `class_names` says what the classes are called, by label.
     """
 
     train: SomeImages

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image, Resampling
 
+from official.data.description import shape_text
+
 # Makes raw pixels [height, width, channels] of a picture and 64 random bits.
 View = Callable[[Image, int], np.ndarray]
 
@@ -95,11 +97,9 @@ class Augmentation:
 
 @dataclasses.dataclass(frozen=True)
 class WholePicture:
-    """The picture as it is, whose size must be the one expected.
+    """The picture as it is, whose height and width must be the ones expected.
 
-    Attributes:
-        size: height and width.
-        mode: PIL's name of the colours, `"RGB"` or `"L"` for grey values.
+    `mode` is PIL's name of the colours, `"RGB"` or `"L"` for grey values.
     """
 
     size: tuple[int, int]
@@ -109,7 +109,7 @@ class WholePicture:
         if picture.size[::-1] != self.size:
             raise ValueError(
                 "All images of a set must be of the size of its first ones, "
-                f"{_pixels(self.size)}. Received: {_pixels(picture.size[::-1])}"
+                f"{shape_text(self.size)}. Received: {shape_text(picture.size[::-1])}"
             )
         return _array(picture, self.mode)
 
@@ -132,12 +132,7 @@ class RandomResizedCrop:
 
 @dataclasses.dataclass(frozen=True)
 class CentreCrop:
-    """The middle of the picture, its shorter side resized first.
-
-    Attributes:
-        shorter_side: pixels of the shorter side after resizing.
-        size: height and width of the square cut out of the middle.
-    """
+    """A square out of the middle of the picture, its shorter side resized first."""
 
     shorter_side: int
     size: int
@@ -185,10 +180,6 @@ def _array(picture: Image, mode: str) -> np.ndarray:
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
-def _pixels(size: tuple[int, int]) -> str:
-    return "x".join(map(str, size))
-
-
 @dataclasses.dataclass(frozen=True)
 class Presentation:
     """What a network gets to see of the images of a set.
@@ -225,9 +216,9 @@ def small(size: tuple[int, int], channels: int = 3) -> Presentation:
     64x64 (Tiny-ImageNet). Grey values, digits and letters for the most part, are
     neither cropped nor flipped.
     """
-    whole = WholePicture(size, _mode(channels))
-    padding = min(size) // _SIDE_PER_PADDING
     grey = channels == 1
+    whole = WholePicture(size, "L" if grey else "RGB")
+    padding = min(size) // _SIDE_PER_PADDING
     return Presentation(
         input_shape=(*size, channels),
         normalization=_GREY if grey else IMAGENET,
@@ -242,7 +233,7 @@ def large(channels: int = 3) -> Presentation:
 
     In evaluation the shorter side is resized to 256, then the middle is taken.
     """
-    mode = _mode(channels)
+    mode = "L" if channels == 1 else "RGB"
     return Presentation(
         input_shape=(_LARGE, _LARGE, channels),
         normalization=_GREY if channels == 1 else IMAGENET,
@@ -250,7 +241,3 @@ def large(channels: int = 3) -> Presentation:
         train_view=RandomResizedCrop(_LARGE, mode),
         evaluation_view=CentreCrop(_LARGE_SHORTER_SIDE, _LARGE, mode),
     )
-
-
-def _mode(channels: int) -> str:
-    return "L" if channels == 1 else "RGB"

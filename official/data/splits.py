@@ -28,15 +28,9 @@ def augmentation_bits(seed: int, step: int, batch_size: int) -> np.ndarray:
 
 
 def held_out(labels: np.ndarray, counts: np.ndarray, *, draw: int) -> np.ndarray:
-    """Marks so many images of each class, by a rule without a seed.
+    """Marks `counts` images of each class, by a rule without a seed.
 
-    Args:
-        labels: the class of each image, `[images]`.
-        counts: how many images to mark of each class, by label.
-        draw: which draw it is; different numbers mark unrelated images.
-
-    Returns:
-        Booleans `[images]`, true where an image is held out.
+    Different numbers as `draw` mark unrelated images.
     """
     rank = np.argsort(_bits(_SPLIT, draw, 0, len(labels)), kind="stable")
     mask = np.zeros(len(labels), bool)
@@ -47,15 +41,7 @@ def held_out(labels: np.ndarray, counts: np.ndarray, *, draw: int) -> np.ndarray
 
 
 def validation_mask(labels: np.ndarray, validation_fraction: float) -> np.ndarray:
-    """Marks what is held out for validation, the classes in proportion.
-
-    Args:
-        labels: the class of each training image that is used, `[images]`.
-        validation_fraction: part of all of them to mark, in [0, 1).
-
-    Returns:
-        Booleans `[images]`, the same for every seed.
-    """
+    """Marks so large a part of all images, the classes in proportion."""
     total = round(validation_fraction * len(labels))
     counts = _in_proportion(np.bincount(labels), total)
     return held_out(labels, counts, draw=_VALIDATION_DRAW)
@@ -73,13 +59,7 @@ def _in_proportion(sizes: np.ndarray, total: int) -> np.ndarray:
 def training_sizes(
     name: str, available: int, train_examples: int | None, validation_fraction: float
 ) -> tuple[int, int]:
-    """Returns how many images are trained on and how many are held out.
-
-    Args:
-        name: the data set's, for the message.
-        available: training images there are.
-        train_examples: use only so many of them; None for all.
-        validation_fraction: part of those used that is held out, in [0, 1).
+    """Returns how many images of the data set `name` are trained on and held out.
 
     Raises:
         ValueError: there are not so many images, or a number is out of its range.
@@ -106,11 +86,7 @@ def training_sizes(
 
 
 def steps_per_epoch(name: str, train_size: int, batch_size: int) -> int:
-    """Returns the number of full batches in `train_size` images.
-
-    Raises:
-        ValueError: there is not one.
-    """
+    """Returns the number of full batches; raises `ValueError` if there is not one."""
     if not 1 <= batch_size <= train_size:
         raise ValueError(
             f"`batch_size` must be from 1 to the {train_size} training "

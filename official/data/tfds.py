@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import requests
-import tensorflow_datasets as tfds
 from absl import logging
 
 from official.common.choices import nearest
@@ -54,8 +52,8 @@ def decoded(name: str, data_dir: str | None) -> ImageSet[DecodedImages]:
     The stored order is kept, and the arrays are not to be written to.
     """
     prepared = PreparedSet(name, data_dir)
-    names, (train, test) = prepared.class_names, prepared.splits()
-    return ImageSet(prepared.decoded(train), prepared.decoded(test), names)
+    train, test = map(prepared.decoded, prepared.splits())
+    return ImageSet(train, test, prepared.class_names)
 
 
 class PreparedSet:
@@ -70,20 +68,19 @@ class PreparedSet:
         ValueError: TensorFlow Datasets knows no such set, or it is not one of images
             with one class each.
         FileNotFoundError: the set is not there and cannot be downloaded.
-
-    Attributes:
-        info: what TensorFlow Datasets tells of it.
-        class_names: what the classes are called, by label.
-        image_shape: height and width, None if they differ, and channels of an image.
     """
 
     def __init__(self, name: str, data_dir: str | None, *, download: bool = True) -> None:
+        # It is slow to import, and machines without TensorFlow do without it.
+        import tensorflow_datasets as tfds
+
         tfds.disable_progress_bar()
         with _quiet():
             try:
                 self._builder = tfds.builder(name, data_dir=data_dir)
             except tfds.core.DatasetNotFoundError:
-                raise ValueError(_unknown(name)) from None
+                known = tfds.list_builders(with_community_datasets=False)
+                raise ValueError(_unknown(name, known)) from None
             is_there = self._builder.is_prepared()
         if not is_there:
             _prepare(self._builder, download)
@@ -98,6 +95,7 @@ class PreparedSet:
                 f"Dataset {self._builder.name!r} does not have an 'image' with one class "
                 f"as its 'label'. It has: {', '.join(features)}"
             )
+        # Height and width are None if they differ.
         self.image_shape: tuple[Any, ...] = image.shape
         self.class_names: tuple[str, ...] = tuple(label.names)
 
@@ -154,7 +152,7 @@ class PreparedSet:
         return ImageSet(of_train, of_test, self.class_names)
 
 
-def _prepare(builder: tfds.core.DatasetBuilder, download: bool) -> None:
+def _prepare(builder: Any, download: bool) -> None:
     try:
         if not download:
             raise LookupError("it must be prepared first")
@@ -169,8 +167,10 @@ def _prepare(builder: tfds.core.DatasetBuilder, download: bool) -> None:
         ) from error
 
 
-def _check_network(builder: tfds.core.DatasetBuilder) -> None:
+def _check_network(builder: Any) -> None:
     """Asks the server once: TensorFlow Datasets would retry for minutes."""
+    import requests  # comes with TensorFlow Datasets
+
     for url in list(builder.url_infos)[:1]:
         try:
             requests.head(url, timeout=_TIMEOUT_SECONDS)
@@ -178,8 +178,7 @@ def _check_network(builder: tfds.core.DatasetBuilder) -> None:
             raise ConnectionError(f"{url} cannot be reached") from error
 
 
-def _unknown(name: str) -> str:
-    known = tfds.list_builders(with_community_datasets=False)
+def _unknown(name: str, known: list[str]) -> str:
     near = nearest(re.split(r"[/:]", name)[0], known)
     hint = f" Did you mean {near!r}?" if near else ""
     return (

@@ -148,6 +148,7 @@ class Workers:
 
     @property
     def count(self) -> int:
+        """How many they are."""
         return self.shard[1]
 
     @property

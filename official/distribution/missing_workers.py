@@ -88,12 +88,8 @@ def telling_of_missing_workers(
 
     After `TELL_SECONDS` a line names them, and another one whenever they are others.
     After `GIVE_UP_SECONDS` this process is killed: nothing else ends TensorFlow's wait.
-    Ctrl-C, and a SIGTERM to the whole process group, end it likewise.
-
-    Args:
-        hosts: addresses of all workers, `host:port`.
-        index: which of them this process is.
-        messages: a file of the system's to write to; None: the standard error.
+    Ctrl-C, and a SIGTERM to the whole process group, end it likewise. The lines go to
+    `messages`, a file of the system's, or to the standard error.
 
     Example:
 

@@ -10,10 +10,8 @@ from keras import ops
 from official.common.backend import ON_TENSORFLOW, tf
 from official.private_keras import all_layers
 
-# Once for each model: it is called at every checkpoint, and tracing takes seconds.
-_averages: weakref.WeakKeyDictionary[keras.Model, Callable[[], None]] = (
-    weakref.WeakKeyDictionary()
-)
+# By model: it is called at every checkpoint, and tracing takes seconds.
+_averages: Any = weakref.WeakKeyDictionary()
 
 
 def average_statistics(model: keras.Model) -> None:

@@ -85,28 +85,13 @@ def make_strategy(
     if backend == "jax":
         _check_devices_of_jax(num_gpus, all_reduce_alg)
         return keras.distribution.DataParallel() if name == "mirrored" else None
-    from official.distribution import tensorflow_strategies as on_tensorflow
+    from official.distribution.tensorflow_strategies import tensorflow_strategy
 
-    if name == "tpu":
-        return on_tensorflow.tpu(num_gpus)
-    gpus = on_tensorflow.usable_gpus(num_gpus)
-    if name == "one_device":
-        return on_tensorflow.one_device(gpus)
-    if cluster:
-        return on_tensorflow.multi_worker(gpus, all_reduce_alg, cluster, messages)
-    return on_tensorflow.mirrored(gpus, all_reduce_alg)
+    return tensorflow_strategy(name, num_gpus, all_reduce_alg, cluster, messages)
 
 
 def check_backend(name: str, backend: str) -> None:
-    """Makes sure that Keras can train under a strategy.
-
-    Args:
-        name: one of `STRATEGIES`.
-        backend: Keras's.
-
-    Raises:
-        ValueError: it can't.
-    """
+    """Raises `ValueError` if Keras's backend can't train under a strategy."""
     known = STRATEGIES_ON.get(backend, ("off",))
     if name not in known:
         raise ValueError(

@@ -11,32 +11,21 @@ from official.distribution.missing_workers import (
 )
 
 
-def usable_gpus(number: int | None) -> list[str]:
-    """The GPUs of this machine to use, by name.
-
-    Args:
-        number: how many; None: all.
-
-    Raises:
-        ValueError: there are not so many.
-    """
-    there = len(tf.config.list_physical_devices("GPU"))
-    number = there if number is None else number
-    if not 0 <= number <= there:
-        raise ValueError(
-            f"--num_gpus must be from 0 to {there}, the GPUs of this machine. "
-            f"Received: {number}"
-        )
-    return [f"GPU:{place}" for place in range(number)]
-
-
-def one_device(gpus: list[str]) -> tf.distribute.Strategy:
-    """The first GPU, or the CPU."""
-    return tf.distribute.OneDeviceStrategy(gpus[0] if gpus else "CPU:0")
-
-
-def mirrored(gpus: list[str], algorithm: str) -> tf.distribute.Strategy:
-    """Some GPUs, or all logical CPU devices."""
+def tensorflow_strategy(
+    name: str,
+    num_gpus: int | None,
+    algorithm: str,
+    cluster: Cluster | None,
+    messages: TextIO | None,
+) -> tf.distribute.Strategy:
+    """Makes a strategy of what `make_strategy` was given, and has checked."""
+    if name == "tpu":
+        return _tpu(num_gpus)
+    gpus = usable_gpus(num_gpus)
+    if name == "one_device":
+        return tf.distribute.OneDeviceStrategy(gpus[0] if gpus else "CPU:0")
+    if cluster:
+        return _multi_worker(gpus, algorithm, cluster, messages)
     cpus = [f"CPU:{i}" for i in range(len(tf.config.list_logical_devices("CPU")))]
     operations = {
         "auto": lambda: None,
@@ -49,10 +38,21 @@ def mirrored(gpus: list[str], algorithm: str) -> tf.distribute.Strategy:
     )
 
 
-def multi_worker(
+def usable_gpus(number: int | None) -> list[str]:
+    """Names so many GPUs of this machine, or all; `ValueError` if it has not so many."""
+    there = len(tf.config.list_physical_devices("GPU"))
+    number = there if number is None else number
+    if not 0 <= number <= there:
+        raise ValueError(
+            f"--num_gpus must be from 0 to {there}, the GPUs of this machine. "
+            f"Received: {number}"
+        )
+    return [f"GPU:{place}" for place in range(number)]
+
+
+def _multi_worker(
     gpus: list[str], algorithm: str, cluster: Cluster, messages: TextIO | None
 ) -> tf.distribute.Strategy:
-    """The GPUs, or the CPU, of each worker, once all of them have connected."""
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec({"worker": list(cluster.hosts)}),
         task_type="worker",
@@ -73,12 +73,7 @@ def multi_worker(
         )
 
 
-def tpu(num_gpus: int | None) -> tf.distribute.Strategy:
-    """The TPU of this machine.
-
-    Raises:
-        ValueError: there is none.
-    """
+def _tpu(num_gpus: int | None) -> tf.distribute.Strategy:
     if num_gpus:
         raise ValueError(
             f"--num_gpus has no meaning with --distribution_strategy=tpu. Received: "

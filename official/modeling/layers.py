@@ -1,16 +1,17 @@
-"""Layers that Keras has too, made faster."""
+"""Layers that the networks have in common, one of them Keras's own made faster."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 
 from official.common.backend import ON_TENSORFLOW, tf
-from official.private_keras import saved_as
+from official.private_keras import save_as
+
+Tensor: TypeAlias = keras.KerasTensor
 
 _FUSED_DTYPES = ("float32", "float16", "bfloat16")
 
 
-@saved_as("keras.layers.BatchNormalization")
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's batch normalization through TensorFlow's fused operation.
 
@@ -75,6 +76,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         average.assign(average * self.momentum + value * (1.0 - self.momentum))
 
 
+save_as("keras.layers.BatchNormalization", BatchNormalization)
+
+
 def plain(model: keras.Model) -> keras.Model:
     """Returns a copy of a functional or Sequential model without layers of our own.
 
@@ -94,3 +98,80 @@ def _plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     ours = type(layer) is BatchNormalization
     kind = keras.layers.BatchNormalization if ours else type(layer)
     return kind.from_config(layer.get_config())
+
+
+def kaiming_normal(fan: str = "fan_in") -> keras.initializers.Initializer:
+    """Normal with variance 2 / fan, not truncated (He et al., 2015).
+
+    `keras.initializers.HeNormal` cuts the tails off at two standard deviations.
+    """
+    return keras.initializers.VarianceScaling(
+        scale=2.0, mode=fan, distribution="untruncated_normal"
+    )
+
+
+def convolution(
+    x: Tensor,
+    filters: int,
+    *,
+    name: str,
+    size: int = 3,
+    strides: int = 1,
+    use_bias: bool = False,
+    fan: str = "fan_in",
+) -> Tensor:
+    """A convolution that pads the same number of pixels on every side.
+
+    With stride 2 the padding is a layer of its own, `NAME_pad`: TensorFlow's
+    "same" would pad an even-sized image more on the bottom and the right.
+    """
+    if strides > 1 and size > 1:
+        x = keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
+    return keras.layers.Conv2D(
+        filters,
+        size,
+        strides=strides,
+        padding="same" if strides == 1 else "valid",
+        use_bias=use_bias,
+        kernel_initializer=kaiming_normal(fan),
+        name=name,
+    )(x)
+
+
+def batch_norm(x: Tensor, *, name: str) -> Tensor:
+    """Batch normalization with PyTorch's defaults, momentum in Keras's sense."""
+    return BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+
+
+def relu(x: Tensor, *, name: str) -> Tensor:
+    """Rectified linear activation as a layer of its own."""
+    return keras.layers.ReLU(name=name)(x)
+
+
+def normalised(
+    x: Tensor,
+    filters: int,
+    *,
+    name: str,
+    size: int = 3,
+    strides: int = 1,
+    fan: str = "fan_in",
+    activated: bool = True,
+) -> Tensor:
+    """Convolution, normalization and activation, `name` with a place for which it is."""
+    place = name.format("conv")
+    x = convolution(x, filters, name=place, size=size, strides=strides, fan=fan)
+    x = batch_norm(x, name=name.format("bn"))
+    return relu(x, name=name.format("relu")) if activated else x
+
+
+def classifier(x: Tensor, classes: int) -> Tensor:
+    """The layer `classifier`: float32 logits, also under mixed precision."""
+    return keras.layers.Dense(
+        classes, kernel_initializer=kaiming_normal(), dtype="float32", name="classifier"
+    )(x)
+
+
+def averaged_classifier(x: Tensor, classes: int) -> Tensor:
+    """A classifier on the average of what is left of the image."""
+    return classifier(keras.layers.GlobalAveragePooling2D(name="pool")(x), classes)

@@ -12,12 +12,7 @@ from official.training.recipe import LearningRate
 def schedule(
     learning_rate: LearningRate, steps_per_epoch: int
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """Returns a recipe's rate by optimizer step: a schedule, or a number if constant.
-
-    Args:
-        learning_rate: see `official.training.recipe.Recipe`.
-        steps_per_epoch: optimizer steps in an epoch.
-    """
+    """Returns a recipe's rate by optimizer step: a schedule, or a number if constant."""
     values = [value for _, value in learning_rate]
     if len(values) == 1:
         return values[0]

@@ -56,11 +56,7 @@ class Recipe:
         )
 
     def optimizer(self, steps_per_epoch: int) -> Any:
-        """Returns a fresh optimizer that follows the recipe.
-
-        Args:
-            steps_per_epoch: optimizer steps in an epoch.
-        """
+        """Returns a fresh optimizer that follows the recipe, its rate by the step."""
         # Flags are read without Keras.
         from official.training.optimizers import SGD, schedule
 
@@ -109,17 +105,6 @@ def parse_learning_rate(text: str) -> LearningRate:
             "A learning rate must be a number, or pairs of epoch:value separated by "
             f"commas such as '0:0.1,100:0.01'. Received: {text!r}"
         ) from None
-
-
-def format_learning_rate(learning_rate: LearningRate) -> str:
-    """Writes a rate as `parse_learning_rate` reads it.
-
-    Example:
-
-        >>> format_learning_rate(((0, 0.1), (100, 0.01)))
-        '0:0.1,100:0.01'
-    """
-    return ",".join(f"{epoch}:{value}" for epoch, value in learning_rate)
 
 
 def _require(condition: bool, argument: str, rule: str, value: object) -> None:

@@ -14,8 +14,8 @@
 
 import keras
 
-from official.modeling.networks import blocks
-from official.modeling.networks.blocks import Tensor
+from official.modeling import layers
+from official.modeling.layers import Tensor
 
 # Filters and stride of each convolution
 _QUICKSTART = {"stem": (16, 1), "stage1": (32, 2), "stage2": (64, 1)}
@@ -41,21 +41,18 @@ def build(name: str, *, input_shape: tuple[int, int, int], classes: int) -> kera
     """Builds one of the networks."""
     inputs = keras.Input(input_shape, name="images")
     if name in _DENSE:
-        outputs = _dense(inputs, name, classes)
+        logits = _dense(inputs, name, classes)
     elif name == "quickstart_cnn":
-        outputs = _quickstart(inputs, classes)
+        logits = _quickstart(inputs, classes)
     else:
-        outputs = _vgg(inputs, name, classes)
-    return keras.Model(inputs, outputs, name=name)
+        logits = _vgg(inputs, name, classes)
+    return keras.Model(inputs, logits, name=name)
 
 
 def _quickstart(x: Tensor, classes: int) -> Tensor:
     for place, (filters, strides) in _QUICKSTART.items():
-        x = blocks.normalised_convolution(
-            x, filters, strides=strides, name=f"{place}_{{}}"
-        )
-        x = blocks.relu(x, name=f"{place}_relu")
-    return blocks.averaged_classifier(x, classes)
+        x = layers.normalised(x, filters, strides=strides, name=f"{place}_{{}}")
+    return layers.averaged_classifier(x, classes)
 
 
 def _dense(x: Tensor, name: str, classes: int) -> Tensor:
@@ -64,8 +61,13 @@ def _dense(x: Tensor, name: str, classes: int) -> Tensor:
     x = keras.layers.Flatten(name="flatten")(x)
     widths, activation = _DENSE[name]
     for index, width in enumerate(widths):
-        x = blocks.dense(x, width, activation=activation, name=f"dense{index}")
-    return blocks.classifier(x, classes)
+        x = keras.layers.Dense(
+            width,
+            activation=activation,
+            kernel_initializer=layers.kaiming_normal(),
+            name=f"dense{index}",
+        )(x)
+    return layers.classifier(x, classes)
 
 
 def _lenet5_convolutions(x: Tensor) -> Tensor:
@@ -75,20 +77,17 @@ def _lenet5_convolutions(x: Tensor) -> Tensor:
             f"lenet5. Received: input_shape={x.shape[1:]}"
         )
     for index, filters in enumerate((6, 16)):
+        initializer = layers.kaiming_normal()
         x = keras.layers.Conv2D(
-            filters,
-            5,
-            kernel_initializer=blocks.kaiming_normal(),
-            name=f"conv{index}",
+            filters, 5, kernel_initializer=initializer, name=f"conv{index}"
         )(x)
-        x = blocks.relu(x, name=f"relu{index}")
+        x = layers.relu(x, name=f"relu{index}")
         x = keras.layers.MaxPooling2D(2, name=f"pool{index}")(x)
     return x
 
 
 def _vgg(x: Tensor, name: str, classes: int) -> Tensor:
     plain_name = name.removesuffix("_bn")
-    normalised = name != plain_name
     stages = zip(_VGG_FILTERS, _VGG[plain_name], strict=True)
     for stage, (filters, convolutions) in enumerate(stages, start=1):
         if stage > 1:
@@ -96,11 +95,10 @@ def _vgg(x: Tensor, name: str, classes: int) -> Tensor:
             x = keras.layers.MaxPooling2D(2, padding="same", name=f"stage{stage}_pool")(x)
         for index in range(1, convolutions + 1):
             place = f"stage{stage}_{{}}{index}"
-            if normalised:
-                x = blocks.normalised_convolution(x, filters, name=place)
+            if name != plain_name:
+                x = layers.normalised(x, filters, name=place)
             else:
-                x = blocks.convolution(
-                    x, filters, use_bias=True, name=place.format("conv")
-                )
-            x = blocks.relu(x, name=place.format("relu"))
-    return blocks.averaged_classifier(x, classes)
+                conv = place.format("conv")
+                x = layers.convolution(x, filters, use_bias=True, name=conv)
+                x = layers.relu(x, name=place.format("relu"))
+    return layers.averaged_classifier(x, classes)

@@ -10,17 +10,13 @@ from collections.abc import Callable
 import keras
 
 from official.common.choices import choose
-from official.modeling.networks import blocks
+from official.modeling import layers
 
 _PREFIX = "keras:"
 
 
 def check(name: str) -> None:
-    """Finds out whether Keras has the network.
-
-    Raises:
-        ValueError: it has none of that name. The message suggests the nearest.
-    """
+    """Raises `ValueError` if Keras has no such network; it suggests the nearest."""
     _maker(name)
 
 
@@ -28,10 +24,7 @@ def build(name: str, *, input_shape: tuple[int, int, int], classes: int) -> kera
     """Builds a network of `keras.applications` that returns logits.
 
     Its own preprocessing is left out where Keras makes it optional: images come
-    normalised.
-
-    Raises:
-        ValueError: as for `check`, or Keras has it for other input shapes only.
+    normalised. It raises `ValueError` where Keras has it for other input shapes only.
     """
     if name == "mobilenetv2":
         return _mobilenet_v2(name, input_shape, classes)
@@ -53,7 +46,7 @@ def _mobilenet_v2(
     trunk = keras.applications.MobileNetV2(
         input_tensor=images, include_top=False, weights=None
     )
-    logits = blocks.averaged_classifier(trunk.output, classes)
+    logits = layers.averaged_classifier(trunk.output, classes)
     return keras.Model(images, logits, name=name)
 
 

@@ -18,45 +18,29 @@ from collections.abc import Iterator
 
 import keras
 
-from official.modeling.networks import blocks
-from official.modeling.networks.blocks import Tensor
+from official.modeling import layers
+from official.modeling.layers import Tensor
 
-_CIFAR_BLOCKS = {
-    "resnet20": 3,
-    "resnet32": 5,
-    "resnet44": 7,
-    "resnet56": 9,
-    "resnet110": 18,
-}
+_CIFAR_BLOCKS = dict(resnet20=3, resnet32=5, resnet44=7, resnet56=9, resnet110=18)
 _CIFAR_FILTERS = (16, 32, 64)
-_IMAGENET_BLOCKS = {
-    "resnet18": (2, 2, 2, 2),
-    "resnet34": (3, 4, 6, 3),
-    "resnet50": (3, 4, 6, 3),
-}
+_IMAGENET_BLOCKS = dict(
+    resnet18=(2, 2, 2, 2), resnet34=(3, 4, 6, 3), resnet50=(3, 4, 6, 3)
+)
 _IMAGENET_FILTERS = (64, 128, 256, 512)
 _WITH_BOTTLENECKS = ("resnet50",)
 _EXPANSION = 4
-
-_convolution = functools.partial(blocks.convolution, fan="fan_out")
-_normalised = functools.partial(blocks.normalised_convolution, fan="fan_out")
+_convolution = functools.partial(layers.convolution, fan="fan_out")
+_normalised = functools.partial(layers.normalised, fan="fan_out")
+_linear = functools.partial(_normalised, activated=False)
 
 
 def check(name: str) -> None:
-    """Finds out whether there is a wide network of that depth and width.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """Raises `ValueError` if there is no wide network of that depth and width."""
     _depth_and_width(name)
 
 
 def build(name: str, *, input_shape: tuple[int, int, int], classes: int) -> keras.Model:
-    """Builds one of the networks; the name of a wide one says its depth and its width.
-
-    Raises:
-        ValueError: as for `check`.
-    """
+    """Builds one of the networks; the name of a wide one says its depth and its width."""
     inputs = keras.Input(input_shape, name="images")
     if name in _CIFAR_BLOCKS:
         x = _cifar(inputs, _CIFAR_BLOCKS[name])
@@ -64,7 +48,7 @@ def build(name: str, *, input_shape: tuple[int, int, int], classes: int) -> kera
         x = _imagenet(inputs, _IMAGENET_BLOCKS[name], name in _WITH_BOTTLENECKS)
     else:
         x = _wide(inputs, *_depth_and_width(name))
-    return keras.Model(inputs, blocks.averaged_classifier(x, classes), name=name)
+    return keras.Model(inputs, layers.averaged_classifier(x, classes), name=name)
 
 
 def _places(
@@ -78,13 +62,12 @@ def _places(
 
 
 def _cifar(x: Tensor, blocks_per_stage: int) -> Tensor:
-    x = blocks.normalised_convolution(x, _CIFAR_FILTERS[0], name="stem_{}")
-    x = blocks.relu(x, name="stem_relu")
+    x = layers.normalised(x, _CIFAR_FILTERS[0], name="stem_{}")
     for place, filters, strides in _places(_CIFAR_FILTERS, (blocks_per_stage,) * 3):
         shortcut = x if strides == 1 else _widening_shortcut(x, filters, name=place)
         x = _two_convolutions(x, filters, strides, place, fan="fan_in")
         x = keras.layers.Add(name=f"{place}_add")([x, shortcut])
-        x = blocks.relu(x, name=f"{place}_relu2")
+        x = layers.relu(x, name=f"{place}_relu2")
     return x
 
 
@@ -102,7 +85,6 @@ def _widening_shortcut(x: Tensor, filters: int, *, name: str) -> Tensor:
 
 def _imagenet(x: Tensor, counts: tuple[int, ...], with_bottlenecks: bool) -> Tensor:
     x = _normalised(x, 64, size=7, strides=2, name="stem_{}")
-    x = blocks.relu(x, name="stem_relu")
     x = keras.layers.ZeroPadding2D(1, name="stem_pool_pad")(x)
     x = keras.layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
     branch = _bottleneck if with_bottlenecks else _two_convolutions
@@ -110,9 +92,9 @@ def _imagenet(x: Tensor, counts: tuple[int, ...], with_bottlenecks: bool) -> Ten
         y = branch(x, filters, strides, place)
         if strides > 1 or x.shape[-1] != y.shape[-1]:
             name = f"{place}_shortcut_{{}}"
-            x = _normalised(x, y.shape[-1], size=1, strides=strides, name=name)
+            x = _linear(x, y.shape[-1], size=1, strides=strides, name=name)
         x = keras.layers.Add(name=f"{place}_add")([y, x])
-        x = blocks.relu(x, name=f"{place}_relu")
+        x = layers.relu(x, name=f"{place}_relu")
     return x
 
 
@@ -120,16 +102,13 @@ def _two_convolutions(
     x: Tensor, filters: int, strides: int, name: str, fan: str = "fan_out"
 ) -> Tensor:
     x = _normalised(x, filters, strides=strides, fan=fan, name=f"{name}_{{}}1")
-    x = blocks.relu(x, name=f"{name}_relu1")
-    return _normalised(x, filters, fan=fan, name=f"{name}_{{}}2")
+    return _linear(x, filters, fan=fan, name=f"{name}_{{}}2")
 
 
 def _bottleneck(x: Tensor, filters: int, strides: int, name: str) -> Tensor:
     x = _normalised(x, filters, size=1, name=f"{name}_{{}}1")
-    x = blocks.relu(x, name=f"{name}_relu1")
     x = _normalised(x, filters, strides=strides, name=f"{name}_{{}}2")
-    x = blocks.relu(x, name=f"{name}_relu2")
-    return _normalised(x, _EXPANSION * filters, size=1, name=f"{name}_{{}}3")
+    return _linear(x, _EXPANSION * filters, size=1, name=f"{name}_{{}}3")
 
 
 def _depth_and_width(name: str) -> tuple[int, int]:
@@ -147,19 +126,19 @@ def _wide(x: Tensor, depth: int, width: int) -> Tensor:
     widths = tuple(filters * width for filters in _CIFAR_FILTERS)
     for place, filters, strides in _places(widths, ((depth - 4) // 6,) * 3):
         x = _preactivated_block(x, filters, strides, place)
-    x = blocks.batch_norm(x, name="final_bn")
-    return blocks.relu(x, name="final_relu")
+    x = layers.batch_norm(x, name="final_bn")
+    return layers.relu(x, name="final_relu")
 
 
 def _preactivated_block(x: Tensor, filters: int, strides: int, name: str) -> Tensor:
-    activated = blocks.batch_norm(x, name=f"{name}_bn1")
-    activated = blocks.relu(activated, name=f"{name}_relu1")
+    activated = layers.batch_norm(x, name=f"{name}_bn1")
+    activated = layers.relu(activated, name=f"{name}_relu1")
     shortcut = x
     if x.shape[-1] != filters:
         place = f"{name}_shortcut_conv"
         shortcut = _convolution(activated, filters, size=1, strides=strides, name=place)
     x = _convolution(activated, filters, strides=strides, name=f"{name}_conv1")
-    x = blocks.batch_norm(x, name=f"{name}_bn2")
-    x = blocks.relu(x, name=f"{name}_relu2")
+    x = layers.batch_norm(x, name=f"{name}_bn2")
+    x = layers.relu(x, name=f"{name}_relu2")
     x = _convolution(x, filters, name=f"{name}_conv2")
     return keras.layers.Add(name=f"{name}_add")([x, shortcut])
