@@ -21,7 +21,7 @@ from dlth_tf.experiment.callbacks import (
 from dlth_tf.experiment.checkpoint import Checkpoint, Checkpoints
 from dlth_tf.experiment.save_checkpoint import EpochMadeWhole, SaveCheckpoint
 from dlth_tf.experiment.stages import StageFailed
-from official.data.feed import distributed_feed, reading_errors
+from official.data.feed import feed, reading_errors
 from official.distribution.replicas import LossScaling, synchronize_batch_norm
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class ResumableFit:
             )
 
     def _batches(self, done: int):
-        return distributed_feed(
+        return feed(
             self.bench.data,
             self.stage.recipe.batch_size,
             seed=self.stage.seed,
