@@ -1,6 +1,15 @@
 """All that relies on the inside of Keras, which may change with any version of it.
 
 `tests/official/test_private_keras.py` says what that is.
+
+Under MultiWorkerMirroredStrategy Keras 3's `fit` fails in two places
+(https://github.com/keras-team/keras/issues/20585):
+
+- `_maybe_symbolic_build` draws a batch to learn its shape and reduces it over workers,
+  whose parts it can't be reduced to one by. The shapes stand in the data set's
+  description; no batch is needed.
+- `reduce_per_replica` averages a step's loss and metrics along their first axis. They are
+  numbers and have none.
 """
 
 import contextlib
@@ -36,14 +45,6 @@ def slot_of(variable: keras.Variable, slots: Sequence[Any], optimizer: Any) -> A
 @contextlib.contextmanager
 def multi_worker_fit() -> Iterator[None]:
     """Makes `fit` and `evaluate` work under MultiWorkerMirroredStrategy meanwhile.
-
-    Keras 3 fails there in two places (https://github.com/keras-team/keras/issues/20585):
-
-    - `_maybe_symbolic_build` draws a batch to learn its shape and reduces it over
-      workers, whose parts it can't be reduced to one by. The shapes stand in the data
-      set's description; no batch is needed.
-    - `reduce_per_replica` averages a step's loss and metrics along their first axis.
-      They are numbers and have none.
 
     It changes nothing for other strategies, and nothing is left of it afterwards. It can
     go once `tests/distribution/test_multi_worker.py` says that `fit` works without it.

@@ -1,11 +1,11 @@
 """Choosing by name, with a helpful answer to a typing error."""
 
-import dataclasses
 import difflib
-import importlib
 import re
-from collections.abc import Iterable, Mapping
-from types import ModuleType
+from collections.abc import Iterable
+
+# What can be written in place of the capitals of a name
+_CAPITALS = {"NAME": ".+", "PATH": ".+", "DEPTH": r"\d+", "WIDTH": r"\d+"}
 
 
 def choose(kind: str, name: str, choices: Iterable[str]) -> str:
@@ -46,50 +46,25 @@ def nearest(name: str, available: list[str]) -> str | None:
     return max((x for x in available if x in near), key=similarity, default=None)
 
 
-@dataclasses.dataclass(frozen=True)
-class NamedModules:
-    """What can be had by name, each from a module that is imported when it is needed.
+def choose_open(kind: str, name: str, choices: Iterable[str]) -> str:
+    """Returns the choice that `name` is, or is written like where it has capitals.
 
-    Attributes:
-        kind: what the names are names of, as a person says it: `"network"`.
-        package: the package of the modules.
-        closed: the module of each name there is.
-        open: the modules that know names without end: by how these are written, as a
-            person reads it (`"wrn-DEPTH-WIDTH"`), what one looks like and the module.
+    Raises:
+        ValueError: there is none, as for `choose`.
 
     Example:
 
-        >>> closed, open = {"digits": "small_sets"}, {"tfds:NAME": ("tfds:.+", "tfds")}
-        >>> NamedModules("dataset", "official.data", closed, open).names
-        ('digits', 'tfds:NAME')
+        >>> choose_open("network", "wrn-28-10", ["resnet20", "wrn-DEPTH-WIDTH"])
+        'wrn-DEPTH-WIDTH'
     """
-
-    kind: str
-    package: str
-    closed: Mapping[str, str]
-    open: Mapping[str, tuple[str, str]]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All names, those without end as a person reads them."""
-        return (*self.closed, *self.open)
-
-    def check_name(self, name: str) -> str:
-        """Returns `name` if it is written like one of `names`; else `ValueError`."""
-        self._module_name(name)
+    choices = list(choices)
+    for choice in choices:
+        pattern = re.sub("[A-Z]+", lambda capitals: _CAPITALS[capitals[0]], choice)
+        if re.fullmatch(pattern, name, re.DOTALL):
+            return choice
+    if choose(kind, name, choices).islower():
         return name
-
-    def module(self, name: str) -> ModuleType:
-        """The module that makes what `name` names; raises as `check_name` does."""
-        return importlib.import_module(f"{self.package}.{self._module_name(name)}")
-
-    def _module_name(self, name: str) -> str:
-        for pattern, module in self.open.values():
-            if re.fullmatch(pattern, name, re.DOTALL):
-                return module
-        if choose(self.kind, name, self.names) in self.open:
-            raise ValueError(
-                f"Unknown {self.kind} {name!r}: it stands for many. Write one of them, "
-                "with something of your own in place of the capitals."
-            )
-        return self.closed[name]
+    raise ValueError(
+        f"Unknown {kind} {name!r}: it stands for many. Write one of them, "
+        "with something of your own in place of the capitals."
+    )

@@ -5,7 +5,10 @@ Either way `ImageData` makes normalised and augmented batches of it, and `feed` 
 them to `model.fit`.
 """
 
-from official.common.choices import NamedModules
+import importlib
+from types import ModuleType
+
+from official.common.choices import choose_open
 from official.data.description import Description
 from official.data.image_data import ImageData, image_data
 from official.data.images import EncodedImages, ImageSet
@@ -26,21 +29,28 @@ __all__ = [
 
 # Each source is a module that is imported when one of its data sets is needed, with
 # `load`, `encoded` and `describe`, all of `(name, data_dir)`.
-_SOURCES = NamedModules(
-    kind="dataset",
-    package=__name__,
-    closed={
-        **dict.fromkeys(
-            ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100"), "small_sets"
-        ),
-        "tiny_imagenet": "folders",
-        **dict.fromkeys(("imagenet", "imagenet200"), "imagenet"),
-    },
-    open={"tfds:NAME": ("tfds:.+", "tfds"), "folder:PATH": ("folder:.+", "folders")},
-)
+_SOURCES = {
+    **dict.fromkeys(
+        ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100"), "small_sets"
+    ),
+    "tiny_imagenet": "folders",
+    **dict.fromkeys(("imagenet", "imagenet200"), "imagenet"),
+    "tfds:NAME": "tfds",
+    "folder:PATH": "folders",
+}
 
-DATASETS = _SOURCES.names
-check_name = _SOURCES.check_name
+DATASETS = tuple(_SOURCES)
+
+
+def check_name(name: str) -> str:
+    """Returns `name` if it is written like one of `DATASETS`, or raises `ValueError`."""
+    choose_open("dataset", name, DATASETS)
+    return name
+
+
+def _source(name: str) -> ModuleType:
+    module = _SOURCES[choose_open("dataset", name, DATASETS)]
+    return importlib.import_module(f"{__name__}.{module}")
 
 
 def load(
@@ -84,7 +94,7 @@ def load(
             f"Received: train_examples={train_examples}"
         )
     check_fraction(validation_fraction)
-    images, presentation = _SOURCES.module(name).load(name, data_dir)
+    images, presentation = _source(name).load(name, data_dir)
     return image_data(
         name,
         images,
@@ -95,12 +105,8 @@ def load(
 
 
 def encoded(name: str, *, data_dir: str | None = None) -> ImageSet[EncodedImages] | None:
-    """Finds the images of a set in their files, without reading them.
-
-    None for a set that is always decoded as a whole. The arguments and what is raised
-    are those of `load`.
-    """
-    return _SOURCES.module(name).encoded(name, data_dir)
+    """Finds the images of a set in their files, unread; None if it is always decoded."""
+    return _source(name).encoded(name, data_dir)
 
 
 def describe(
@@ -125,5 +131,5 @@ def describe(
         >>> describe("imagenet").steps_per_epoch(256)
         5004
     """
-    description = _SOURCES.module(name).describe(name, data_dir)
+    description = _source(name).describe(name, data_dir)
     return description.used(train_examples, validation_fraction)

@@ -57,12 +57,7 @@ def decoded(name: str, data_dir: str | None) -> ImageSet[DecodedImages]:
 
 
 class PreparedSet:
-    """A set that lies prepared in a folder, or is downloaded to it.
-
-    Args:
-        name: TensorFlow Datasets' name for it.
-        data_dir: folder of prepared sets; None for `~/tensorflow_datasets`.
-        download: whether to download and prepare it if it is not there.
+    """A set that lies prepared in `data_dir`, or is downloaded to it.
 
     Raises:
         ValueError: TensorFlow Datasets knows no such set, or it is not one of images
@@ -80,7 +75,12 @@ class PreparedSet:
                 self._builder = tfds.builder(name, data_dir=data_dir)
             except tfds.core.DatasetNotFoundError:
                 known = tfds.list_builders(with_community_datasets=False)
-                raise ValueError(_unknown(name, known)) from None
+                near = nearest(re.split(r"[/:]", name)[0], known)
+                hint = f" Did you mean {near!r}?" if near else ""
+                raise ValueError(
+                    f"Unknown dataset {name!r} of TensorFlow Datasets.{hint} "
+                    "See https://www.tensorflow.org/datasets/catalog for those there are."
+                ) from None
             is_there = self._builder.is_prepared()
         if not is_there:
             _prepare(self._builder, download)
@@ -107,11 +107,7 @@ class PreparedSet:
         return presentation.large(channels)
 
     def splits(self) -> tuple[str, str]:
-        """The names of the splits to train and to test on: `test`, or else `validation`.
-
-        Raises:
-            ValueError: the set has neither, or no `train` split.
-        """
+        """The names of the splits to train and test on: `test`, or else `validation`."""
         splits = self.info.splits
         found = [split for split in _TEST_SPLITS if split in splits]
         if not found or "train" not in splits:
@@ -136,11 +132,7 @@ class PreparedSet:
         return images
 
     def encoded(self, train: str, test: str) -> ImageSet[EncodedImages]:
-        """The encoded images of two splits, in stored order.
-
-        Raises:
-            ValueError: the set was prepared in another format than TFRecord.
-        """
+        """The encoded images of two splits, in stored order."""
         if self.info.file_format.value != "tfrecord":
             raise ValueError(
                 f"Dataset {self._builder.name!r} must be prepared as .tfrecord files to "
@@ -176,15 +168,6 @@ def _check_network(builder: Any) -> None:
             requests.head(url, timeout=_TIMEOUT_SECONDS)
         except requests.RequestException as error:
             raise ConnectionError(f"{url} cannot be reached") from error
-
-
-def _unknown(name: str, known: list[str]) -> str:
-    near = nearest(re.split(r"[/:]", name)[0], known)
-    hint = f" Did you mean {near!r}?" if near else ""
-    return (
-        f"Unknown dataset {name!r} of TensorFlow Datasets.{hint} "
-        "See https://www.tensorflow.org/datasets/catalog for those there are."
-    )
 
 
 @contextlib.contextmanager

@@ -62,19 +62,7 @@ def make_strategy(
         >>> with strategy.scope():
         ...     model = build_network("resnet20", input_shape=(32, 32, 3), classes=10)
     """
-    choose("distribution strategy", name, STRATEGIES)
-    _check_algorithm(name, all_reduce_alg)
-    if cluster and name != "multi_worker_mirrored":
-        raise ValueError(
-            f"Several workers ({len(cluster.hosts)} are named) need "
-            "--distribution_strategy=multi_worker_mirrored. Received: "
-            f"--distribution_strategy={name}"
-        )
-    if name == "multi_worker_mirrored" and not cluster:
-        raise ValueError(
-            "--distribution_strategy=multi_worker_mirrored needs to know its workers: by "
-            "TF_CONFIG, --cluster=slurm, or --worker_hosts and --task_index."
-        )
+    _check(name, all_reduce_alg, cluster)
     if name == "off":
         return None
     # Only the names are known without them.
@@ -100,13 +88,25 @@ def check_backend(name: str, backend: str) -> None:
         )
 
 
-def _check_algorithm(name: str, algorithm: str) -> None:
+def _check(name: str, algorithm: str, cluster: Cluster | None) -> None:
+    choose("distribution strategy", name, STRATEGIES)
     choose("all-reduce algorithm", algorithm, ALGORITHMS)
     known = ("auto", *_ALGORITHMS.get(name, ()))
     if algorithm not in known:
         raise ValueError(
             f"--all_reduce_alg must be one of {', '.join(known)} with "
             f"--distribution_strategy={name}. Received: {algorithm}"
+        )
+    if cluster and name != "multi_worker_mirrored":
+        raise ValueError(
+            f"Several workers ({len(cluster.hosts)} are named) need "
+            "--distribution_strategy=multi_worker_mirrored. Received: "
+            f"--distribution_strategy={name}"
+        )
+    if name == "multi_worker_mirrored" and not cluster:
+        raise ValueError(
+            "--distribution_strategy=multi_worker_mirrored needs to know its workers: by "
+            "TF_CONFIG, --cluster=slurm, or --worker_hosts and --task_index."
         )
 
 
