@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from keras.ops import convert_to_numpy as to_numpy
 
-from official.catalogue import SIZES
 from official.modeling.networks import NETWORKS, build_network, check_exists, check_name
+from tests.official.tables import SIZES
 
 CIFAR = (32, 32, 3)
 
