@@ -12,6 +12,7 @@ Tensor: TypeAlias = keras.KerasTensor
 _FUSED_DTYPES = ("float32", "float16", "bfloat16")
 
 
+@keras.saving.register_keras_serializable(package="official")  # for older files
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's batch normalization through TensorFlow's fused operation.
 

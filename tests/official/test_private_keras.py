@@ -22,6 +22,9 @@ def test_a_layer_is_saved_as_that_of_keras():
     loaded = keras.saving.deserialize_keras_object(saved)
     assert type(loaded) is keras.layers.BatchNormalization
     assert loaded.get_config() == layer.get_config()
+    older = {"registered_name": "official>BatchNormalization", "module": "official"}
+    loaded = keras.saving.deserialize_keras_object(saved | older)
+    assert type(loaded) is BatchNormalization
 
 
 def test_layers_inside_of_others_are_found():
