@@ -68,9 +68,9 @@ def signal_after(name: str, steps: int, seconds: float) -> None:
 
 def unreadable_batch(number: int) -> None:
     """Lets an image of the program's so-manieth training batch be unreadable."""
-    from official.data.array_data import ArrayImageData
+    from official.data.image_data import ImageData
 
-    own, count = ArrayImageData.epoch_batches, [0]
+    own, count = ImageData.epoch_batches, [0]
 
     def epoch_batches(self, *arguments, **options):
         for batch in own(self, *arguments, **options):
@@ -79,7 +79,7 @@ def unreadable_batch(number: int) -> None:
                 raise OSError(5, "Input/output error", "images-00017")
             yield batch
 
-    ArrayImageData.epoch_batches = epoch_batches
+    ImageData.epoch_batches = epoch_batches
 
 
 def jumping_clock(seed: int) -> None:

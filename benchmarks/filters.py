@@ -199,7 +199,7 @@ def _seconds(call: Callable, repeats: int, clock: Callable) -> float:
 
 def _exported_bytes(model) -> int:
     from dlth_tf.exporting import export
-    from official.modeling.plain import plain
+    from official.modeling.layers import plain
 
     with tempfile.TemporaryDirectory() as folder:
         export(plain(model), Path(folder) / "exported")

@@ -33,7 +33,7 @@ def main() -> None:
 
     data = cifar_like()
     batches = data.train_batches(BATCH_SIZE, seed=0)
-    dataset = feed(batches, batch_size=BATCH_SIZE, input_shape=data.input_shape)
+    dataset = feed(data, BATCH_SIZE, seed=0)
     train = _trainer(data.input_shape)
     ready = dataset.take(1).cache().repeat()
     measurements = {

@@ -50,8 +50,8 @@ def _measure(name: str, sparsity: float) -> list[str]:
     import dlth_tf as dlth
     from dlth_tf.exporting import export
     from dlth_tf.network.variables import get_weights
+    from official.modeling.layers import plain
     from official.modeling.networks import build_network
-    from official.modeling.plain import plain
 
     model = build_network(name, input_shape=(32, 32, 3), classes=10)
     inner = list(dlth.maskable_kernels(model))[1:-1]

@@ -114,8 +114,7 @@ def _ours(threads: int) -> Callable[[int], None]:
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    batches = data.train_batches(BATCH_SIZE, seed=0)
-    dataset = feed(batches, batch_size=BATCH_SIZE, input_shape=data.input_shape)
+    dataset = feed(data, BATCH_SIZE, seed=0)
 
     def train(steps: int) -> None:
         model.fit(dataset, steps_per_epoch=steps, shuffle=False, verbose=0)

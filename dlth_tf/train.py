@@ -36,7 +36,7 @@ from dlth_tf.experiment.hardware import ONE_DEVICE, Hardware
 from dlth_tf.experiment.plan.runs import Experiment, Run, batch_sizes
 from dlth_tf.experiment.results import claim
 from dlth_tf.experiment.results.results import Results
-from official.distribution.dead_workers import DeadWorker, naming_dead_workers
+from official.distribution.missing_workers import DeadWorker, naming_dead_workers
 
 if TYPE_CHECKING:
     from dlth_tf.experiment.engine.context import Context

@@ -13,16 +13,13 @@ from absl import flags
 
 from dlth_tf.experiment.command_line import start_tensorflow_quietly
 from official.common.choices import choose
-from official.distribution.cluster import SOURCES, find_cluster
+from official.distribution.cluster import SOURCES, Workers, find_cluster
 from official.distribution.strategies import (
     ALGORITHMS,
     STRATEGIES,
     check_backend,
     make_strategy,
-    replicas_of,
-    usable_gpus,
 )
-from official.distribution.workers import Workers
 
 if TYPE_CHECKING:
     import keras
@@ -101,7 +98,7 @@ class Hardware:
     @property
     def replicas(self) -> int:
         """Devices of all workers."""
-        return replicas_of(self.strategy)
+        return self.workers.replicas
 
     def scope(self) -> contextlib.AbstractContextManager:
         """Where networks that are to be trained are made."""
@@ -175,6 +172,8 @@ def _strategy(
         )
     if cluster:
         # Before anybody is waited for.
+        from official.distribution.tensorflow_strategies import usable_gpus
+
         devices = len(usable_gpus(FLAGS.num_gpus)) or 1
         check_batches(batch_sizes, devices * len(cluster.hosts))
     return make_strategy(name, FLAGS.num_gpus, FLAGS.all_reduce_alg, cluster, messages)

@@ -1,7 +1,11 @@
-"""Choosing one of several names, with a helpful answer to a typing error."""
+"""Choosing by name, with a helpful answer to a typing error."""
 
 import difflib
+import re
 from collections.abc import Iterable
+
+# What can be written in place of the capitals of a name
+_CAPITALS = {"NAME": ".+", "PATH": ".+", "DEPTH": r"\d+", "WIDTH": r"\d+"}
 
 
 def choose(kind: str, name: str, choices: Iterable[str]) -> str:
@@ -40,3 +44,27 @@ def nearest(name: str, available: list[str]) -> str | None:
         return difflib.SequenceMatcher(None, other, name).ratio()
 
     return max((x for x in available if x in near), key=similarity, default=None)
+
+
+def choose_open(kind: str, name: str, choices: Iterable[str]) -> str:
+    """Returns the choice that `name` is, or is written like where it has capitals.
+
+    Raises:
+        ValueError: there is none, as for `choose`.
+
+    Example:
+
+        >>> choose_open("network", "wrn-28-10", ["resnet20", "wrn-DEPTH-WIDTH"])
+        'wrn-DEPTH-WIDTH'
+    """
+    choices = list(choices)
+    for choice in choices:
+        pattern = re.sub("[A-Z]+", lambda capitals: _CAPITALS[capitals[0]], choice)
+        if re.fullmatch(pattern, name, re.DOTALL):
+            return choice
+    if choose(kind, name, choices).islower():
+        return name
+    raise ValueError(
+        f"Unknown {kind} {name!r}: it stands for many. Write one of them, "
+        "with something of your own in place of the capitals."
+    )

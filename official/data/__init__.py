@@ -5,18 +5,15 @@ Either way `ImageData` makes normalised and augmented batches of it, and `feed` 
 them to `model.fit`.
 """
 
-import re
-from typing import TYPE_CHECKING
+import importlib
+from types import ModuleType
 
-from official.common.named_modules import NamedModules
-from official.data.augmentation import Augmentation
+from official.common.choices import choose_open
 from official.data.description import Description
-from official.data.image_data import TEST_SPLIT, ImageData, Normalization
-from official.data.known import KNOWN
+from official.data.image_data import ImageData, image_data
+from official.data.images import EncodedImages, ImageSet
+from official.data.presentation import Augmentation, Normalization
 from official.data.splits import check_fraction
-
-if TYPE_CHECKING:
-    from official.data.image_folders import ImageFolders
 
 __all__ = [
     "DATASETS",
@@ -30,33 +27,30 @@ __all__ = [
     "load",
 ]
 
-# Each source is a module with `load(name, *, data_dir, train_examples,
-# validation_fraction)`, imported when one of its data sets is loaded.
-_SOURCES = NamedModules(
-    kind="dataset",
-    package=__name__,
-    closed={
-        "digits": "digits",
-        "mnist": "small_sets",
-        "fashion_mnist": "small_sets",
-        "cifar10": "small_sets",
-        "cifar100": "small_sets",
-        "tiny_imagenet": "folder",
-        "imagenet": "imagenet",
-        "imagenet200": "imagenet",
-    },
-    open={
-        "tfds:NAME": (re.compile(r"tfds:.+", re.DOTALL), "tfds_any"),
-        "folder:PATH": (re.compile(r"folder:.+", re.DOTALL), "folder"),
-    },
-)
-# Those whose images lie encoded in files: `encoded(name, data_dir)`
-_ENCODED = ("folder", "imagenet", "tfds_any")
-# Those that can tell more of a set than is known: `describe(name, data_dir)`.
-_DESCRIBING = ("folder", "imagenet", "small_sets", "tfds_any")
+# Each source is a module that is imported when one of its data sets is needed, with
+# `load`, `encoded` and `describe`, all of `(name, data_dir)`.
+_SOURCES = {
+    **dict.fromkeys(
+        ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100"), "small_sets"
+    ),
+    "tiny_imagenet": "folders",
+    **dict.fromkeys(("imagenet", "imagenet200"), "imagenet"),
+    "tfds:NAME": "tfds",
+    "folder:PATH": "folders",
+}
 
-DATASETS = _SOURCES.names
-check_name = _SOURCES.check_name
+DATASETS = tuple(_SOURCES)
+
+
+def check_name(name: str) -> str:
+    """Returns `name` if it is written like one of `DATASETS`, or raises `ValueError`."""
+    choose_open("dataset", name, DATASETS)
+    return name
+
+
+def _source(name: str) -> ModuleType:
+    module = _SOURCES[choose_open("dataset", name, DATASETS)]
+    return importlib.import_module(f"{__name__}.{module}")
 
 
 def load(
@@ -71,7 +65,7 @@ def load(
     Args:
         name: one of `DATASETS`: any classification set of TensorFlow Datasets
             (`tfds:beans`), or a folder of images (`folder:~/birds`, see
-            `official.data.image_folders.find_images` for its layout) among them.
+            `official.data.folders.find_images` for its layout) among them.
         data_dir: folder where the data lies. For a set of TensorFlow Datasets the one
             that holds, or is to hold, its copies; its own default if None. For
             `imagenet` and `tiny_imagenet` the set's own. `digits` needs none.
@@ -100,25 +94,19 @@ def load(
             f"Received: train_examples={train_examples}"
         )
     check_fraction(validation_fraction)
-    loaded = _SOURCES.module(name).load(
+    images, presentation = _source(name).load(name, data_dir)
+    return image_data(
         name,
-        data_dir=data_dir,
+        images,
+        presentation,
         train_examples=train_examples,
         validation_fraction=validation_fraction,
     )
-    loaded.require_images(TEST_SPLIT)
-    return loaded
 
 
-def encoded(name: str, *, data_dir: str | None = None) -> "ImageFolders | None":
-    """Finds the images of a set in their files, without reading them.
-
-    None for a set that is always decoded as a whole. The arguments and what is raised
-    are those of `load`.
-    """
-    if _SOURCES.module_name(name) not in _ENCODED:
-        return None
-    return _SOURCES.module(name).encoded(name, data_dir)
+def encoded(name: str, *, data_dir: str | None = None) -> ImageSet[EncodedImages] | None:
+    """Finds the images of a set in their files, unread; None if it is always decoded."""
+    return _source(name).encoded(name, data_dir)
 
 
 def describe(
@@ -143,8 +131,5 @@ def describe(
         >>> describe("imagenet").steps_per_epoch(256)
         5004
     """
-    if _SOURCES.module_name(name) in _DESCRIBING:
-        description = _SOURCES.module(name).describe(name, data_dir)
-    else:
-        description = KNOWN[name]
+    description = _source(name).describe(name, data_dir)
     return description.used(train_examples, validation_fraction)

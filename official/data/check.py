@@ -9,13 +9,14 @@ Every image that cannot be read is listed. Exit codes: 0 a training can read all
 import sys
 from collections.abc import Iterator
 
+import numpy as np
 from absl import app, flags
 
 from official import data
 from official.common.path_flag import DEFINE_path
-from official.data.encoded_images import EncodedImages, View, thread_pool
-from official.data.folder import presentation_of
-from official.data.image_folders import ImageFolders
+from official.data.folders import presentation_of
+from official.data.images import EncodedImages, ImageSet, thread_pool
+from official.data.presentation import View
 
 _AT_A_TIME = 1024
 
@@ -24,15 +25,8 @@ def unreadable(name: str, data_dir: str | None = None) -> Iterator[str]:
     """Says what is wrong with each image of a set that cannot be read.
 
     The images are read by several threads, which show their progress on stderr. If all
-    can be read, the set is loaded, which finds what else may be wrong with it.
-
-    Args:
-        name: what `official.data.load` is given.
-        data_dir: the same.
-
-    Raises:
-        ValueError: as for `official.data.load`.
-        OSError: as for `official.data.load`.
+    can be read, the set is loaded, which finds what else may be wrong with it. What is
+    given and what is raised are those of `official.data.load`.
 
     Example:
 
@@ -51,12 +45,12 @@ def unreadable(name: str, data_dir: str | None = None) -> Iterator[str]:
         data.load(name, data_dir=data_dir)
 
 
-def _view(found: ImageFolders) -> View:
+def _view(found: ImageSet[EncodedImages]) -> View:
     """What a training shows of the images, unless one that tells it is damaged."""
     try:
         return presentation_of(found).evaluation_view
     except OSError:
-        return lambda picture, bits: picture
+        return lambda picture, bits: np.empty(0)
 
 
 def _unreadable(images: EncodedImages, view: View) -> Iterator[str]:
@@ -65,6 +59,7 @@ def _unreadable(images: EncodedImages, view: View) -> Iterator[str]:
             images.view(index, view)
         except OSError as error:
             return str(error)
+        return None
 
     with thread_pool() as pool:
         for first in range(0, len(images), _AT_A_TIME):

@@ -1,42 +1,22 @@
 """A data set of images for classification, and its batches."""
 
-import abc
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from official.data import order, splits
-from official.data.augmentation import Augmentation
+from official.common.choices import choose
+from official.data import splits
+from official.data.images import DecodedImages, Draw, Images, ImageSet
+from official.data.presentation import Presentation
 
 Batch = tuple[np.ndarray, np.ndarray]
 
-TEST_SPLIT = "test"
-VALIDATION_SPLIT = "validation"
+_TEST, _VALIDATION = "test", "validation"
 
 
 @dataclasses.dataclass(frozen=True)
-class Normalization:
-    """Turns raw pixels x into `(x / scale - mean) / std`, channel by channel."""
-
-    scale: float
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Returns normalised float32 images `[batch, height, width, channels]`."""
-        width = images.shape[2]
-        normalised = images.astype(np.float32)
-        # A row of pixels at a time: NumPy is slow on an axis of three channels.
-        rows = normalised.reshape(*images.shape[:2], -1)
-        rows /= np.float32(self.scale)
-        rows -= np.tile(np.asarray(self.mean, np.float32), width)
-        rows /= np.tile(np.asarray(self.std, np.float32), width)
-        return normalised
-
-
-@dataclasses.dataclass(frozen=True)
-class ImageData(abc.ABC):
+class ImageData(Presentation):
     """Images with one class each, in a training, a validation and a test part.
 
     Batches are pairs of NumPy arrays: images, float32
@@ -44,19 +24,24 @@ class ImageData(abc.ABC):
 
     Attributes:
         name: what the data set is called.
-        input_shape: height, width and channels of an image.
         class_names: what the classes are called, by label.
-        train_size: images trained on in an epoch, validation images excluded.
-        normalization: applied to every image.
-        augmentation: applied to training images, before normalization.
+        train: images trained on, validation images excluded.
+        evaluation: images of each split that is only evaluated on.
     """
 
     name: str
-    input_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
-    train_size: int
-    normalization: Normalization
-    augmentation: Augmentation
+    train: Images = dataclasses.field(repr=False)
+    evaluation: dict[str, Images] = dataclasses.field(repr=False)
+
+    @property
+    def train_size(self) -> int:
+        """Images trained on in an epoch, validation images excluded."""
+        return len(self.train)
+
+    def split_size(self, split: str) -> int:
+        """Returns the number of images in `"test"` or `"validation"`."""
+        return len(self._split(split))
 
     @property
     def classes(self) -> int:
@@ -108,41 +93,33 @@ class ImageData(abc.ABC):
                 )
         steps = self.steps_per_epoch(batch_size)
         rows = _rows(batch_size, shard)
-        return _TrainBatches(self, batch_size, seed, first_step, steps, rows)
 
-    def epoch_draws(
-        self, batch_size: int, *, seed: int, epoch: int, first_step: int, rows: slice
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Returns, for each step of an epoch, which images to take and their chance.
+        def endless() -> Iterator[Batch]:
+            epoch, first = divmod(first_step, steps)
+            while True:
+                yield from self.epoch_batches(
+                    batch_size, seed=seed, epoch=epoch, first_step=first, rows=rows
+                )
+                epoch, first = epoch + 1, 0
 
-        Args:
-            batch_size: images per batch.
-            seed: of order and augmentation.
-            epoch: counted from 0.
-            first_step: step in the epoch to begin at.
-            rows: which part of each batch is wanted.
+        return _FromTheStart(endless)
 
-        Returns:
-            Pairs of indices of training images and 64 random bits for each.
-        """
-        steps = self.steps_per_epoch(batch_size)
-        indices = order.epoch_order(seed, epoch, self.train_size)
-        for step in range(first_step, steps):
-            chosen = indices[step * batch_size : (step + 1) * batch_size]
-            bits = order.augmentation_bits(seed, epoch * steps + step, batch_size)
-            yield chosen[rows], bits[rows]
-
-    def require_images(self, split: str) -> None:
-        """Raises `ValueError` if a split holds none."""
-        splits.require_images(self.name, split, self.split_size(split))
-
-    @abc.abstractmethod
     def epoch_batches(
         self, batch_size: int, *, seed: int, epoch: int, first_step: int, rows: slice
     ) -> Iterator[Batch]:
-        """Returns the training batches of one epoch; see `epoch_draws`."""
+        """Returns the `rows` of each batch of an epoch, from its `first_step` on."""
+        steps = self.steps_per_epoch(batch_size)
+        order = splits.epoch_order(seed, epoch, self.train_size)
 
-    @abc.abstractmethod
+        def draws() -> Iterator[Draw]:
+            for step in range(first_step, steps):
+                chosen = order[step * batch_size : (step + 1) * batch_size]
+                bits = splits.augmentation_bits(seed, epoch * steps + step, batch_size)
+                yield chosen[rows], bits[rows]
+
+        for images, labels, bits in self.train.shown(draws(), self.train_view):
+            yield self.normalization(self.augmentation(images, bits)), labels
+
     def evaluation_batches(
         self, split: str, batch_size: int, shard: tuple[int, int] = (0, 1)
     ) -> Iterator[Batch]:
@@ -156,32 +133,75 @@ class ImageData(abc.ABC):
         Raises:
             ValueError: unknown split, or one without images.
         """
+        images = self._split(split)
+        splits.require_images(self.name, split, len(images))
+        index, count = shard
+        starts = range(index * batch_size, len(images), count * batch_size)
+        parts = (range(at, min(at + batch_size, len(images))) for at in starts)
+        draws = ((np.array(part), np.zeros(len(part), np.uint64)) for part in parts)
+        shown = images.shown(draws, self.evaluation_view)
+        return ((self.normalization(pixels), labels) for pixels, labels, _ in shown)
 
-    @abc.abstractmethod
-    def split_size(self, split: str) -> int:
-        """Returns the number of images in `"test"` or `"validation"`."""
+    def _split(self, split: str) -> Images:
+        return self.evaluation[choose("split", split, self.evaluation)]
+
+
+def image_data(
+    name: str,
+    images: ImageSet,
+    presentation: Presentation,
+    *,
+    train_examples: int | None = None,
+    validation_fraction: float = 0.0,
+) -> ImageData:
+    """Makes a data set of its images; see `official.data.load`."""
+    _check(name, "train", images.train, len(images.class_names))
+    _check(name, _TEST, images.test, len(images.class_names))
+    splits.require_images(name, _TEST, len(images.test))
+    splits.training_sizes(name, len(images.train), train_examples, validation_fraction)
+    train = images.train.take(slice(train_examples))
+    held_out = splits.validation_mask(train.labels, validation_fraction)
+    return ImageData(
+        **vars(presentation),
+        name=name,
+        class_names=images.class_names,
+        train=train.take(~held_out) if held_out.any() else train,
+        evaluation={_TEST: images.test, _VALIDATION: train.take(held_out)},
+    )
+
+
+def _check(name: str, split: str, images: Images, classes: int) -> None:
+    """Raises `ValueError` if images are no arrays of pixels, or labels of no class."""
+    labels = images.labels
+    if isinstance(images, DecodedImages) and (
+        images.pixels.dtype != np.uint8
+        or images.pixels.ndim != 4
+        or labels.dtype.kind not in "iu"
+        or labels.shape != images.pixels.shape[:1]
+    ):
+        raise ValueError(
+            f"The {split} split of {name!r} must be uint8 images [images, height, width, "
+            "channels] and whole numbers [images] as labels. Received: "
+            f"{images.pixels.dtype} {images.pixels.shape} and {labels.dtype} "
+            f"{labels.shape}"
+        )
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if len(wrong):
+        raise ValueError(
+            f"The labels of the {split} split of {name!r} must be 0 to {classes - 1}; -1 "
+            f"says that an image has none. Received: {labels[wrong[0]]} for image "
+            f"{wrong[0]}, and {len(wrong)} such labels in all"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
-class _TrainBatches:
-    data: ImageData
-    batch_size: int
-    seed: int
-    first_step: int
-    steps_per_epoch: int
-    rows: slice
+class _FromTheStart:
+    """Begins anew with each iteration."""
+
+    begin: Callable[[], Iterator[Batch]]
 
     def __iter__(self) -> Iterator[Batch]:
-        epoch, first_step = divmod(self.first_step, self.steps_per_epoch)
-        while True:
-            yield from self.data.epoch_batches(
-                self.batch_size,
-                seed=self.seed,
-                epoch=epoch,
-                first_step=first_step,
-                rows=self.rows,
-            )
-            epoch, first_step = epoch + 1, 0
+        return self.begin()
 
 
 def _rows(batch_size: int, shard: tuple[int, int]) -> slice:

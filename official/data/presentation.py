@@ -1,21 +1,183 @@
-"""How the images of a set are shown to a network, as the papers' programs do it."""
+"""How pictures are shown to a network, as the papers' programs do it.
+
+A view cuts an array of one size out of a picture, augmentation changes a whole batch of
+them at random, normalization makes it float32.
+"""
 
 import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
 
-from official.data.augmentation import Augmentation
-from official.data.encoded_images import View
-from official.data.image_data import Normalization
-from official.data.views import CentreCrop, RandomResizedCrop, WholePicture
+import numpy as np
+from PIL.Image import Image, Resampling
 
-IMAGENET = Normalization(
-    scale=255.0, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
-)
-_GREY = Normalization(scale=255.0, mean=(0.5,), std=(0.5,))
+from official.data.description import shape_text
 
-LARGE = 224
+# Makes raw pixels [height, width, channels] of a picture and 64 random bits.
+View = Callable[[Image, int], np.ndarray]
+
+# Decoded images that are kept rather than decoded anew in every epoch
+MOST_BYTES_IN_MEMORY = 2 * 2**30
+
+_LARGE = 224
 _LARGE_SHORTER_SIDE = 256
 _LARGEST_SMALL_SIDE = 96
 _SIDE_PER_PADDING = 8
+
+_ATTEMPTS = 10
+_AREA = (0.08, 1.0)
+_RATIO = (3 / 4, 4 / 3)
+_BITS_OF_A_FLOAT = 53
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalization:
+    """Turns raw pixels x into `(x / scale - mean) / std`, channel by channel."""
+
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Returns normalised float32 images `[batch, height, width, channels]`."""
+        width = images.shape[2]
+        normalised = images.astype(np.float32)
+        # A row of pixels at a time: NumPy is slow on an axis of three channels.
+        rows = normalised.reshape(*images.shape[:2], -1)
+        rows /= np.float32(self.scale)
+        rows -= np.tile(np.asarray(self.mean, np.float32), width)
+        rows /= np.tile(np.asarray(self.std, np.float32), width)
+        return normalised
+
+
+IMAGENET = Normalization(255.0, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+_GREY = Normalization(255.0, mean=(0.5,), std=(0.5,))
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """What is done to a training image.
+
+    Attributes:
+        pad: black pixels added on each side before a crop of the original size.
+        flip: whether half of the images are mirrored left to right.
+    """
+
+    pad: int = 0
+    flip: bool = False
+
+    def __call__(self, images: np.ndarray, bits: np.ndarray) -> np.ndarray:
+        """Returns `images` `[batch, height, width, channels]`, changed at random.
+
+        Args:
+            images: raw pixels, so that black is zero.
+            bits: 64 random bits per image, `[batch]`, which decide everything.
+        """
+        if self.pad:
+            images = self._crop(images, bits)
+        if self.flip:
+            mirrored = (bits & np.uint64(1)).astype(bool)
+            images = images.copy()
+            images[mirrored] = images[mirrored, :, ::-1]
+        return images
+
+    def _crop(self, images: np.ndarray, bits: np.ndarray) -> np.ndarray:
+        sides = (self.pad, self.pad)
+        padded = np.pad(images, ((0, 0), sides, sides, (0, 0)))
+        # [batch, top, left, 1, height, width, channels], a view
+        windows = np.lib.stride_tricks.sliding_window_view(
+            padded, images.shape[1:], axis=(1, 2, 3)
+        )
+        offsets = np.uint64(2 * self.pad + 1)
+        top = (bits >> np.uint64(32)) % offsets
+        left = ((bits >> np.uint64(1)) & np.uint64(0x7FFFFFFF)) % offsets
+        return windows[np.arange(len(images)), top.astype(int), left.astype(int), 0]
+
+
+@dataclasses.dataclass(frozen=True)
+class WholePicture:
+    """The picture as it is, whose height and width must be the ones expected.
+
+    `mode` is PIL's name of the colours, `"RGB"` or `"L"` for grey values.
+    """
+
+    size: tuple[int, int]
+    mode: str = "RGB"
+
+    def __call__(self, picture: Image, bits: int) -> np.ndarray:
+        if picture.size[::-1] != self.size:
+            raise ValueError(
+                "All images of a set must be of the size of its first ones, "
+                f"{shape_text(self.size)}. Received: {shape_text(picture.size[::-1])}"
+            )
+        return _array(picture, self.mode)
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomResizedCrop:
+    """A random part of the picture, 8 to 100% of its area, resized to a square.
+
+    Its ratio of width to height lies between 3/4 and 4/3 (Szegedy et al., 2015,
+    section 6, as torchvision's `RandomResizedCrop` carries it out).
+    """
+
+    size: int
+    mode: str = "RGB"
+
+    def __call__(self, picture: Image, bits: int) -> np.ndarray:
+        crop = _convert(picture.crop(_random_box(*picture.size, bits)), self.mode)
+        return _array(crop.resize((self.size, self.size), Resampling.BILINEAR), self.mode)
+
+
+@dataclasses.dataclass(frozen=True)
+class CentreCrop:
+    """A square out of the middle of the picture, its shorter side resized first."""
+
+    shorter_side: int
+    size: int
+    mode: str = "RGB"
+
+    def __call__(self, picture: Image, bits: int) -> np.ndarray:
+        scale = self.shorter_side / min(picture.size)
+        width, height = (max(int(x * scale), self.shorter_side) for x in picture.size)
+        resized = _convert(picture, self.mode).resize(
+            (width, height), Resampling.BILINEAR
+        )
+        left, top = (round((side - self.size) / 2) for side in resized.size)
+        middle = resized.crop((left, top, left + self.size, top + self.size))
+        return _array(middle, self.mode)
+
+
+def _random_box(width: int, height: int, bits: int) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of a random part; the middle if none fits."""
+    # Raw bits, whose stream NumPy promises never to change
+    stream = np.random.Philox(np.random.SeedSequence(int(bits)))
+
+    def between(low: float, high: float) -> float:
+        return low + (high - low) * ((stream.random_raw() >> 11) / 2**_BITS_OF_A_FLOAT)
+
+    for _ in range(_ATTEMPTS):
+        area = width * height * between(*_AREA)
+        ratio = math.exp(between(*map(math.log, _RATIO)))
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            left = int(stream.random_raw() % (width - w + 1))
+            top = int(stream.random_raw() % (height - h + 1))
+            return left, top, left + w, top + h
+    w = min(width, round(height * _RATIO[1]))
+    h = min(height, round(width / _RATIO[0]))
+    left, top = (width - w) // 2, (height - h) // 2
+    return left, top, left + w, top + h
+
+
+def _convert(picture: Image, mode: str) -> Image:
+    return picture if picture.mode == mode else picture.convert(mode)
+
+
+def _array(picture: Image, mode: str) -> np.ndarray:
+    pixels = np.asarray(_convert(picture, mode))
+    return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +199,14 @@ class Presentation:
     evaluation_view: View
 
 
-def is_small(size: tuple[int | None, int | None]) -> bool:
+def is_small(size: tuple[int | None, ...]) -> bool:
     """Whether images of this height and width are shown whole."""
     return all(side is not None and side <= _LARGEST_SMALL_SIDE for side in size)
+
+
+def fit_in_memory(images: int, shape: tuple[Any, ...]) -> bool:
+    """Whether so many images are decoded once and kept."""
+    return is_small(shape[:2]) and images * math.prod(shape) <= MOST_BYTES_IN_MEMORY
 
 
 def small(size: tuple[int, int], channels: int = 3) -> Presentation:
@@ -49,9 +216,9 @@ def small(size: tuple[int, int], channels: int = 3) -> Presentation:
     64x64 (Tiny-ImageNet). Grey values, digits and letters for the most part, are
     neither cropped nor flipped.
     """
-    whole = WholePicture(size, _mode(channels))
-    padding = min(size) // _SIDE_PER_PADDING
     grey = channels == 1
+    whole = WholePicture(size, "L" if grey else "RGB")
+    padding = min(size) // _SIDE_PER_PADDING
     return Presentation(
         input_shape=(*size, channels),
         normalization=_GREY if grey else IMAGENET,
@@ -66,15 +233,11 @@ def large(channels: int = 3) -> Presentation:
 
     In evaluation the shorter side is resized to 256, then the middle is taken.
     """
-    mode = _mode(channels)
+    mode = "L" if channels == 1 else "RGB"
     return Presentation(
-        input_shape=(LARGE, LARGE, channels),
+        input_shape=(_LARGE, _LARGE, channels),
         normalization=_GREY if channels == 1 else IMAGENET,
         augmentation=Augmentation(flip=channels == 3),
-        train_view=RandomResizedCrop(LARGE, mode),
-        evaluation_view=CentreCrop(_LARGE_SHORTER_SIDE, LARGE, mode),
+        train_view=RandomResizedCrop(_LARGE, mode),
+        evaluation_view=CentreCrop(_LARGE_SHORTER_SIDE, _LARGE, mode),
     )
-
-
-def _mode(channels: int) -> str:
-    return "L" if channels == 1 else "RGB"

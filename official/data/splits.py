@@ -1,31 +1,65 @@
-"""How many training images an epoch has, and which are held out of training."""
+"""Which images are trained on, in what order, and which are held out.
+
+Chance is repeatable: everything comes from the raw bits of a Philox generator, whose
+stream NumPy promises never to change, unlike what its `permutation` and `integers` make
+of it.
+"""
 
 import numpy as np
 
-from official.data import order
-
+# What a stream of random bits is for: equal seeds give unrelated streams.
+_ORDER, _AUGMENTATION, _SPLIT = range(3)
 _VALIDATION_DRAW = 0
 
 
-def check_fraction(validation_fraction: float) -> None:
-    """Raises `ValueError` if `validation_fraction` is not in [0, 1)."""
-    if not 0 <= validation_fraction < 1:
-        raise ValueError(
-            "`validation_fraction` must be in [0, 1). "
-            f"Received: validation_fraction={validation_fraction}"
-        )
+def _bits(purpose: int, seed: int, index: int, count: int) -> np.ndarray:
+    sequence = np.random.SeedSequence((purpose, seed, index))
+    return np.random.Philox(sequence).random_raw(count)
+
+
+def epoch_order(seed: int, epoch: int, size: int) -> np.ndarray:
+    """Returns the indices 0 to `size - 1` in the order `epoch` visits them."""
+    return np.argsort(_bits(_ORDER, seed, epoch, size), kind="stable")
+
+
+def augmentation_bits(seed: int, step: int, batch_size: int) -> np.ndarray:
+    """Returns 64 random bits for each image of the batch of `step`."""
+    return _bits(_AUGMENTATION, seed, step, batch_size)
+
+
+def held_out(labels: np.ndarray, counts: np.ndarray, *, draw: int) -> np.ndarray:
+    """Marks `counts` images of each class, by a rule without a seed.
+
+    Different numbers as `draw` mark unrelated images.
+    """
+    rank = np.argsort(_bits(_SPLIT, draw, 0, len(labels)), kind="stable")
+    mask = np.zeros(len(labels), bool)
+    for label, count in enumerate(counts):
+        members = rank[labels[rank] == label]
+        mask[members[:count]] = True
+    return mask
+
+
+def validation_mask(labels: np.ndarray, validation_fraction: float) -> np.ndarray:
+    """Marks so large a part of all images, the classes in proportion."""
+    total = round(validation_fraction * len(labels))
+    counts = _in_proportion(np.bincount(labels), total)
+    return held_out(labels, counts, draw=_VALIDATION_DRAW)
+
+
+def _in_proportion(sizes: np.ndarray, total: int) -> np.ndarray:
+    """Shares `total` out by the method of largest remainders."""
+    shares = sizes * (total / max(sizes.sum(), 1))
+    counts = np.floor(shares).astype(int)
+    neediest = np.argsort(counts - shares, kind="stable")
+    counts[neediest[: total - counts.sum()]] += 1
+    return counts
 
 
 def training_sizes(
     name: str, available: int, train_examples: int | None, validation_fraction: float
 ) -> tuple[int, int]:
-    """Returns how many images are trained on and how many are held out.
-
-    Args:
-        name: the data set's, for the message.
-        available: training images there are.
-        train_examples: use only so many of them; None for all.
-        validation_fraction: part of those used that is held out, in [0, 1).
+    """Returns how many images of the data set `name` are trained on and held out.
 
     Raises:
         ValueError: there are not so many images, or a number is out of its range.
@@ -51,44 +85,8 @@ def training_sizes(
     return used - validation, validation
 
 
-def validation_mask(labels: np.ndarray, validation_fraction: float) -> np.ndarray:
-    """Marks what is held out for validation, the classes in proportion.
-
-    Args:
-        labels: the class of each training image that is used, `[images]`.
-        validation_fraction: part of all of them to mark, in [0, 1).
-
-    Returns:
-        Booleans `[images]`, the same for every seed.
-    """
-    total = round(validation_fraction * len(labels))
-    counts = _in_proportion(np.bincount(labels), total)
-    return order.held_out(labels, counts, draw=_VALIDATION_DRAW)
-
-
-def require_images(name: str, split: str, size: int) -> None:
-    """Raises `ValueError` if a split holds none."""
-    if not size:
-        raise ValueError(f"The {split} split of {name!r} holds no images.")
-
-
-def check_labels(name: str, split: str, labels: np.ndarray, classes: int) -> None:
-    """Raises `ValueError` if a label of a split is none of 0 to `classes - 1`."""
-    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
-    if len(wrong):
-        raise ValueError(
-            f"The labels of the {split} split of {name!r} must be 0 to {classes - 1}; -1 "
-            f"says that an image has none. Received: {labels[wrong[0]]} for image "
-            f"{wrong[0]}, and {len(wrong)} such labels in all"
-        )
-
-
 def steps_per_epoch(name: str, train_size: int, batch_size: int) -> int:
-    """Returns the number of full batches in `train_size` images.
-
-    Raises:
-        ValueError: there is not one.
-    """
+    """Returns the number of full batches; raises `ValueError` if there is not one."""
     if not 1 <= batch_size <= train_size:
         raise ValueError(
             f"`batch_size` must be from 1 to the {train_size} training "
@@ -97,16 +95,16 @@ def steps_per_epoch(name: str, train_size: int, batch_size: int) -> int:
     return train_size // batch_size
 
 
-def starts(size: int, batch_size: int, shard: tuple[int, int]) -> range:
-    """Returns where the batches of one of several workers begin in so many images."""
-    index, count = shard
-    return range(index * batch_size, size, count * batch_size)
+def check_fraction(validation_fraction: float) -> None:
+    """Raises `ValueError` if `validation_fraction` is not in [0, 1)."""
+    if not 0 <= validation_fraction < 1:
+        raise ValueError(
+            "`validation_fraction` must be in [0, 1). "
+            f"Received: validation_fraction={validation_fraction}"
+        )
 
 
-def _in_proportion(sizes: np.ndarray, total: int) -> np.ndarray:
-    """Shares `total` out by the method of largest remainders."""
-    shares = sizes * (total / max(sizes.sum(), 1))
-    counts = np.floor(shares).astype(int)
-    neediest = np.argsort(counts - shares, kind="stable")
-    counts[neediest[: total - counts.sum()]] += 1
-    return counts
+def require_images(name: str, split: str, size: int) -> None:
+    """Raises `ValueError` if a split holds none."""
+    if not size:
+        raise ValueError(f"The {split} split of {name!r} holds no images.")

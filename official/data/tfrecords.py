@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from official.data.encoded_images import EncodedImages
+from official.data.images import EncodedImages
 
 # A record is its length (8 bytes), a checksum (4), the data and a checksum (4).
 _LENGTH = struct.Struct("<Q")
@@ -27,23 +27,14 @@ _VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5
 _WIDTHS = {_FIXED64: 8, _FIXED32: 4}
 
 
-def index_images(
-    files: Sequence[str], *, image: str = "image", label: str = "label"
-) -> EncodedImages:
-    """Finds the images and labels in TFRecord files, in stored order.
-
-    Args:
-        files: names of the files.
-        image: feature that holds the encoded image.
-        label: feature that holds the class.
+def index_images(files: Sequence[str]) -> EncodedImages:
+    """Finds the features `image` and `label` of the records in files, in stored order.
 
     Raises:
         OSError: a file is not made of such records.
     """
     rows = [
-        (number, *row)
-        for number, path in enumerate(files)
-        for row in _images_of(path, image.encode(), label.encode())
+        (number, *row) for number, path in enumerate(files) for row in _images_of(path)
     ]
     table = np.array(rows, np.int64).reshape(-1, 4)
     return EncodedImages(
@@ -55,7 +46,7 @@ def index_images(
     )
 
 
-def _images_of(path: str, image: bytes, label: bytes) -> Iterator[tuple[int, int, int]]:
+def _images_of(path: str) -> Iterator[tuple[int, int, int]]:
     """First byte, length and label of each image in a file."""
     if not os.path.getsize(path):
         return
@@ -72,25 +63,25 @@ def _images_of(path: str, image: bytes, label: bytes) -> Iterator[tuple[int, int
                 begin = position + _HEADER_BYTES
                 position = begin + length + _FOOTER_BYTES
                 features = dict(_features(data, begin, begin + length))
-                first, last = _only(data, *features[image], _BYTES)
-                packed = _only(data, *features[label], _INTEGERS)
-                yield first, last - first, _signed(_varint(data, packed[0])[0])
+                first, last = _only(data, *features[b"image"], _BYTES)
+                packed, _ = _only(data, *features[b"label"], _INTEGERS)
+                yield first, last - first, _signed(_varint(data, packed)[0])
         except (LookupError, ValueError, OverflowError, struct.error) as error:
             raise OSError(
-                f"{path} does not hold records of an encoded {image.decode()!r} and "
-                f"a {label.decode()!r}"
+                f"{path} does not hold records of an encoded 'image' and a 'label'"
             ) from error
 
 
-def _features(data: mmap.mmap, begin: int, end: int) -> Iterator[tuple]:
+def _features(
+    data: mmap.mmap, begin: int, end: int
+) -> Iterator[tuple[bytes, tuple[int, int]]]:
     """Name and extent of each feature of the Example at `begin`."""
     for number, first, last in _fields(data, begin, end):
         if number != _FEATURES:
             continue
         for _, entry_first, entry_last in _fields(data, first, last):
             parts = {n: (a, b) for n, a, b in _fields(data, entry_first, entry_last)}
-            name = parts[_KEY]
-            yield data[slice(*name)], parts[_FEATURE]
+            yield data[slice(*parts[_KEY])], parts[_FEATURE]
 
 
 def _only(data: mmap.mmap, begin: int, end: int, kind: int) -> tuple[int, int]:

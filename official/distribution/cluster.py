@@ -1,9 +1,13 @@
-"""The machines that train together, and which of them this one is."""
+"""The machines that train together: which of them this one is, and how they agree."""
 
 import dataclasses
+import functools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
 
 from official.common.choices import choose
 
@@ -29,29 +33,13 @@ class Cluster:
     hosts: tuple[str, ...]
     index: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.index < len(self.hosts):
             raise ValueError(
                 "A worker's index (--task_index) must be from 0 to "
                 f"{len(self.hosts) - 1}. "
                 f"Received: {self.index}"
             )
-
-    def resolver(self, num_gpus: int):
-        """The cluster as TensorFlow wants it.
-
-        Args:
-            num_gpus: GPUs that this worker uses.
-        """
-        import tensorflow as tf
-
-        return tf.distribute.cluster_resolver.SimpleClusterResolver(
-            tf.train.ClusterSpec({"worker": list(self.hosts)}),
-            task_type="worker",
-            task_id=self.index,
-            num_accelerators={"GPU": num_gpus} if num_gpus else {},
-            rpc_layer="grpc",
-        )
 
 
 def find_cluster(
@@ -143,3 +131,90 @@ def _slurm() -> Cluster:
             f"--cluster=slurm must be run by srun, within a job: {reason}."
         ) from None
     return Cluster(tuple(hosts), resolver.task_id)
+
+
+@dataclasses.dataclass(frozen=True)
+class Workers:
+    """The processes that train together, each of which runs the same program.
+
+    Every method must be called by all of them, in the same order: they wait for each
+    other. A single process has nobody to wait for.
+
+    Attributes:
+        strategy: what they train under, or None.
+    """
+
+    strategy: Any = None
+
+    @property
+    def count(self) -> int:
+        """How many they are."""
+        return self.shard[1]
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this one writes and prints: the first."""
+        return self.shard[0] == 0
+
+    @property
+    def shard(self) -> tuple[int, int]:
+        """Which one of how many this is, as `ImageData` understands it."""
+        count = len(self.hosts)
+        return (self.strategy.cluster_resolver.task_id, count) if count > 1 else (0, 1)
+
+    @property
+    def hosts(self) -> list[str]:
+        """Addresses of all, `host:port`; none of a single process."""
+        resolver = getattr(self.strategy, "cluster_resolver", None)
+        return (resolver and resolver.cluster_spec().as_dict().get("worker")) or []
+
+    @property
+    def replicas(self) -> int:
+        """How many devices share each batch, those of all of them."""
+        if self.strategy is None:
+            return 1
+        on_jax = getattr(self.strategy, "num_model_replicas", None)
+        return on_jax or self.strategy.num_replicas_in_sync
+
+    def sum(self, values: Any) -> np.ndarray:
+        """The sum of all workers' values, an array of the same shape for each."""
+        values = np.asarray(values, np.float64)
+        if self.count == 1:
+            return values
+        summed = _total(self.strategy)(values)
+        return self.strategy.experimental_local_results(summed)[0].numpy()
+
+    def any(self, answers: Any) -> list[bool]:
+        """Which of several questions at least one worker answers with yes."""
+        return [bool(count) for count in self.sum(answers)]
+
+    def from_chief(self, values: Any) -> np.ndarray:
+        """The chief's values, an array of the same shape for each."""
+        values = np.asarray(values, np.float64)
+        return self.sum(values if self.is_chief else np.zeros_like(values))
+
+    def wait(self) -> None:
+        """Returns when all workers have come here."""
+        self.sum(0)
+
+
+@functools.lru_cache
+def _total(strategy: Any) -> Callable[[np.ndarray], Any]:
+    """Sums what the workers give, traced once for each shape."""
+    import tensorflow as tf
+
+    def on_replica(values: Any) -> Any:
+        context = tf.distribute.get_replica_context()
+        local = len(strategy.extended.worker_devices)
+        first = context.replica_id_in_sync_group % local == 0
+        own = tf.where(first, values, tf.zeros_like(values))
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
+
+    @tf.function
+    def total(values: Any) -> Any:
+        return strategy.run(on_replica, args=(values,))
+
+    return lambda values: total(tf.constant(values))
+
+
+ALONE = Workers()

@@ -1,11 +1,18 @@
-"""Layers that Keras has too, made faster."""
+"""Layers that the networks have in common, one of them Keras's own made faster."""
+
+from typing import Any, TypeAlias
 
 import keras
+
+from official.common.backend import ON_TENSORFLOW, tf
+from official.private_keras import save_as
+
+Tensor: TypeAlias = keras.KerasTensor
 
 _FUSED_DTYPES = ("float32", "float16", "bfloat16")
 
 
-@keras.saving.register_keras_serializable(package="official")
+@keras.saving.register_keras_serializable(package="official")  # for older files
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's batch normalization through TensorFlow's fused operation.
 
@@ -21,6 +28,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     channel). This is what the fused operation returns, and what PyTorch stores as
     `running_var`; Keras stores the biased one.
 
+    A saved model has Keras's own layer in its place, and so any program with Keras
+    loads it.
+
     Example:
 
         >>> layer = BatchNormalization(epsilon=1e-5, momentum=0.9, name="stem_bn")
@@ -28,14 +38,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
         TensorShape([2, 4, 4, 3])
     """
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if training and self.trainable and self._is_fusible(inputs, mask):
             return self._fused_training_call(inputs)
         return super().call(inputs, training=training, mask=mask)
 
-    def _is_fusible(self, inputs, mask) -> bool:
+    def _is_fusible(self, inputs: Any, mask: Any) -> bool:
         return (
-            keras.backend.backend() == "tensorflow"
+            ON_TENSORFLOW
             and len(inputs.shape) == 4
             and self.axis in (-1, 3)
             and mask is None
@@ -44,9 +54,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             and keras.backend.standardize_dtype(inputs.dtype) in _FUSED_DTYPES
         )
 
-    def _fused_training_call(self, inputs):
-        import tensorflow as tf
-
+    def _fused_training_call(self, inputs: Any) -> Any:
         channels = (inputs.shape[-1],)
         # The statistics of half-precision inputs stay in float32 inside the
         # operation. `tf.compat.v1.nn.fused_batch_norm` is the same operation but
@@ -64,6 +72,107 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self._follow(self.moving_variance, outputs.batch_variance)
         return keras.ops.cast(outputs.y, self.compute_dtype)
 
-    def _follow(self, average, value):
+    def _follow(self, average: keras.Variable, value: Any) -> None:
         value = keras.ops.cast(value, average.dtype)
         average.assign(average * self.momentum + value * (1.0 - self.momentum))
+
+
+save_as("keras.layers.BatchNormalization", BatchNormalization)
+
+
+def plain(model: keras.Model) -> keras.Model:
+    """Returns a copy of a functional or Sequential model without layers of our own.
+
+    Its outputs in inference are the same; trained on, its moving variances follow
+    Keras's rule (see `BatchNormalization`).
+
+    Example:
+
+        >>> plain(build_network("resnet20", input_shape=(32, 32, 3), classes=10)).layers
+    """
+    copy = keras.models.clone_model(model, clone_function=_plain_layer)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+    ours = type(layer) is BatchNormalization
+    kind = keras.layers.BatchNormalization if ours else type(layer)
+    return kind.from_config(layer.get_config())
+
+
+def kaiming_normal(fan: str = "fan_in") -> keras.initializers.Initializer:
+    """Normal with variance 2 / fan, not truncated (He et al., 2015).
+
+    `keras.initializers.HeNormal` cuts the tails off at two standard deviations.
+    """
+    return keras.initializers.VarianceScaling(
+        scale=2.0, mode=fan, distribution="untruncated_normal"
+    )
+
+
+def convolution(
+    x: Tensor,
+    filters: int,
+    *,
+    name: str,
+    size: int = 3,
+    strides: int = 1,
+    use_bias: bool = False,
+    fan: str = "fan_in",
+) -> Tensor:
+    """A convolution that pads the same number of pixels on every side.
+
+    With stride 2 the padding is a layer of its own, `NAME_pad`: TensorFlow's
+    "same" would pad an even-sized image more on the bottom and the right.
+    """
+    if strides > 1 and size > 1:
+        x = keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
+    return keras.layers.Conv2D(
+        filters,
+        size,
+        strides=strides,
+        padding="same" if strides == 1 else "valid",
+        use_bias=use_bias,
+        kernel_initializer=kaiming_normal(fan),
+        name=name,
+    )(x)
+
+
+def batch_norm(x: Tensor, *, name: str) -> Tensor:
+    """Batch normalization with PyTorch's defaults, momentum in Keras's sense."""
+    return BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+
+
+def relu(x: Tensor, *, name: str) -> Tensor:
+    """Rectified linear activation as a layer of its own."""
+    return keras.layers.ReLU(name=name)(x)
+
+
+def normalised(
+    x: Tensor,
+    filters: int,
+    *,
+    name: str,
+    size: int = 3,
+    strides: int = 1,
+    fan: str = "fan_in",
+    activated: bool = True,
+) -> Tensor:
+    """Convolution, normalization and activation, `name` with a place for which it is."""
+    place = name.format("conv")
+    x = convolution(x, filters, name=place, size=size, strides=strides, fan=fan)
+    x = batch_norm(x, name=name.format("bn"))
+    return relu(x, name=name.format("relu")) if activated else x
+
+
+def classifier(x: Tensor, classes: int) -> Tensor:
+    """The layer `classifier`: float32 logits, also under mixed precision."""
+    return keras.layers.Dense(
+        classes, kernel_initializer=kaiming_normal(), dtype="float32", name="classifier"
+    )(x)
+
+
+def averaged_classifier(x: Tensor, classes: int) -> Tensor:
+    """A classifier on the average of what is left of the image."""
+    return classifier(keras.layers.GlobalAveragePooling2D(name="pool")(x), classes)

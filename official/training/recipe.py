@@ -2,12 +2,7 @@
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import keras
-
-    from official.training.optimizers import SGD
+from typing import Any
 
 LearningRate = tuple[tuple[int, float], ...]
 
@@ -41,7 +36,7 @@ class Recipe:
     momentum: float
     l2: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _require(self.epochs >= 0, "epochs", "be at least 0", self.epochs)
         _require(self.batch_size >= 1, "batch_size", "be at least 1", self.batch_size)
         _require(0 <= self.momentum < 1, "momentum", "be in [0, 1)", self.momentum)
@@ -60,28 +55,12 @@ class Recipe:
             self.learning_rate,
         )
 
-    def learning_rate_schedule(
-        self, steps_per_epoch: int
-    ) -> "float | keras.optimizers.schedules.LearningRateSchedule":
-        """Returns the rate by optimizer step: a schedule, or a number if constant.
+    def optimizer(self, steps_per_epoch: int) -> Any:
+        """Returns a fresh optimizer that follows the recipe, its rate by the step."""
+        # Flags are read without Keras.
+        from official.training.optimizers import SGD, schedule
 
-        Args:
-            steps_per_epoch: optimizer steps in an epoch.
-        """
-        values = [value for _, value in self.learning_rate]
-        if len(values) == 1:
-            return values[0]
-        import keras
-
-        # Keras keeps the earlier value at a boundary itself.
-        boundaries = [epoch * steps_per_epoch - 1 for epoch, _ in self.learning_rate[1:]]
-        return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
-
-    def optimizer(self, steps_per_epoch: int) -> "SGD":
-        """Returns a fresh optimizer that follows the recipe."""
-        from official.training.optimizers import SGD
-
-        return SGD(self.learning_rate_schedule(steps_per_epoch), self.momentum)
+        return SGD(schedule(self.learning_rate, steps_per_epoch), self.momentum)
 
     def stretched(self, epochs: int) -> "Recipe":
         """Returns the recipe made longer, its rates changing in proportion.
@@ -126,17 +105,6 @@ def parse_learning_rate(text: str) -> LearningRate:
             "A learning rate must be a number, or pairs of epoch:value separated by "
             f"commas such as '0:0.1,100:0.01'. Received: {text!r}"
         ) from None
-
-
-def format_learning_rate(learning_rate: LearningRate) -> str:
-    """Writes a rate as `parse_learning_rate` reads it.
-
-    Example:
-
-        >>> format_learning_rate(((0, 0.1), (100, 0.01)))
-        '0:0.1,100:0.01'
-    """
-    return ",".join(f"{epoch}:{value}" for epoch, value in learning_rate)
 
 
 def _require(condition: bool, argument: str, rule: str, value: object) -> None:

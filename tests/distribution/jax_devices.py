@@ -17,7 +17,7 @@ from absl.testing import flagsaver
 import dlth_tf as dlth
 from dlth_tf import train
 from dlth_tf.experiment.engine.fit_callbacks import StopAfter
-from official.distribution.statistics import synchronize_batch_norm
+from official.distribution.replicas import synchronize_batch_norm
 from tests.distribution.test_program import files
 from tests.program.conftest import QUICK, results_in
 

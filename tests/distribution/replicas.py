@@ -13,8 +13,11 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 
 import dlth_tf as dlth
-from official.distribution.loss_scaling import LossScaling
-from official.distribution.statistics import average_statistics, synchronize_batch_norm
+from official.distribution.replicas import (
+    LossScaling,
+    average_statistics,
+    synchronize_batch_norm,
+)
 from official.distribution.strategies import make_strategy
 
 STEPS = 50

@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from official.distribution.cluster import Cluster, find_cluster
+from official.distribution.cluster import Cluster, Workers, find_cluster
 from official.distribution.strategies import make_strategy
-from official.distribution.workers import Workers
 
 TWO = {"worker": ["a:1", "b:2"]}
 

@@ -15,19 +15,19 @@ from tests.distribution.test_program import TASK, addresses
 # Deaf to signals, as TensorFlow makes a program that connects.
 CONNECTING = """
 import os, signal, sys, time
-from official.distribution import connecting
+from official.distribution import missing_workers
 os.setsid()
 signal.signal(signal.SIGINT, lambda *_: None)
-connecting.TELL_SECONDS, connecting.GIVE_UP_SECONDS = 0.1, float(sys.argv[2])
-with connecting.telling_of_missing_workers(sys.argv[1].split(","), index=0):
+missing_workers.TELL_SECONDS, missing_workers.GIVE_UP_SECONDS = 0.1, float(sys.argv[2])
+with missing_workers.telling_of_missing_workers(sys.argv[1].split(","), index=0):
     time.sleep(float(sys.argv[3]))
 """
 
 # The standard error of its libraries is turned off, as it is for people.
 PROGRAM = """
 import os, sys
-from official.distribution import connecting
-connecting.GIVE_UP_SECONDS = float(sys.argv.pop(1))
+from official.distribution import missing_workers
+missing_workers.GIVE_UP_SECONDS = float(sys.argv.pop(1))
 del os.environ["TF_CPP_MIN_LOG_LEVEL"]
 from dlth_tf import train
 train.run()

@@ -5,7 +5,7 @@ import socket
 import pytest
 import tensorflow as tf
 
-from official.distribution.dead_workers import DeadWorker, naming_dead_workers
+from official.distribution.missing_workers import DeadWorker, naming_dead_workers
 from tests.distribution.processes import free_hosts
 
 ABORTED = "Collective ops is aborted by: /job:worker/replica:0/task:{} is unhealthy"

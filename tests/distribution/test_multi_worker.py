@@ -2,10 +2,8 @@
 
 import json
 
-import keras
 import pytest
 
-from official.distribution import multi_worker_fit
 from tests.distribution.processes import all_workers, python
 
 
@@ -20,27 +18,6 @@ def workers():
 def test_a_plain_fit_still_fails(workers):
     """If this fails, keras-team/keras#20585 is mended: remove `multi_worker_fit`."""
     assert all(worker["plain_fit"] for worker in workers)
-
-
-def test_an_untested_version_of_keras_is_refused(monkeypatch):
-    monkeypatch.setattr(keras, "__version__", "9.1.0")
-    with (
-        pytest.raises(RuntimeError, match=r"3\.15 only\. The version is 9\.1\.0"),
-        multi_worker_fit.multi_worker_fit(),
-    ):
-        pass
-
-
-def test_nothing_of_it_is_left_in_keras():
-    from keras.src.backend.tensorflow import trainer
-
-    def inside():
-        return trainer.reduce_per_replica, trainer.TensorFlowTrainer._maybe_symbolic_build
-
-    before = inside()
-    with multi_worker_fit.multi_worker_fit():
-        assert inside() != before
-    assert inside() == before
 
 
 def test_a_users_own_fit_trains(workers):

@@ -8,11 +8,10 @@ import keras
 import numpy as np
 
 import dlth_tf as dlth
-from official.distribution.cluster import find_cluster
-from official.distribution.multi_worker_fit import multi_worker_fit
-from official.distribution.statistics import average_statistics
+from official.distribution.cluster import Workers, find_cluster
+from official.distribution.replicas import average_statistics
 from official.distribution.strategies import make_strategy
-from official.distribution.workers import Workers
+from official.private_keras import multi_worker_fit
 
 _X = np.random.default_rng(0).normal(size=(64, 12)).astype("float32")
 _Y = (_X[:, :3] ** 2).astype("float32")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from official.data import Augmentation, load, tfds_arrays
+from official.data import Augmentation, array_file, load
 from tests.official.prepared import prepare, random_images
 
 pytest.importorskip("tensorflow_datasets")
@@ -37,8 +37,8 @@ def test_training_images_have_the_papers_augmentation(data_dir, no_network):
 
 
 def test_images_are_decoded_once(data_dir, no_network):
-    first, second = (tfds_arrays.read("cifar10", data_dir) for _ in range(2))
-    assert first[0].images is second[0].images
+    first, second = (array_file.arrays("cifar10", data_dir) for _ in range(2))
+    assert first.train.pixels is second.train.pixels
 
 
 def test_a_folder_without_the_set_is_named_in_one_line(tmp_path, no_network, caplog):

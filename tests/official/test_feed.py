@@ -36,7 +36,7 @@ class Recorder(keras.layers.Layer):
 def digits(first_step=0):
     data = load("digits")
     batches = data.train_batches(64, seed=0, first_step=first_step)
-    return batches, feed(batches, batch_size=64, input_shape=data.input_shape)
+    return batches, feed(data, 64, seed=0, first_step=first_step)
 
 
 def compiled(*layers):
@@ -88,7 +88,7 @@ weights = model.get_weights()
 for layer in model.layers:
     layer.trainable = False
 history = model.fit(
-    feed(batches, batch_size=64, input_shape=data.input_shape),
+    feed(data, 64, seed=0),
     steps_per_epoch=7, epochs=1, shuffle=False, verbose=0,
 )
 model.set_weights(weights)

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from official.data import Augmentation, describe, folder, load
-from official.data.array_data import ArrayImageData
-from official.data.streamed_data import StreamedImageData
+from official.data import Augmentation, describe, load, presentation
+from official.data.images import DecodedImages, EncodedImages
 from tests.official.prepared import (
     random_images,
     tiny_imagenet,
@@ -46,7 +45,7 @@ def large(tmp_path_factory):
 
 def test_small_images_are_decoded_once(small):
     data = load(f"folder:{small}")
-    assert isinstance(data, ArrayImageData)
+    assert isinstance(data.train, DecodedImages)
     assert data.input_shape == (32, 32, 3)
     assert data.augmentation == Augmentation(pad=4, flip=True)
     ((images, labels),) = data.evaluation_batches("test", 10)
@@ -59,9 +58,9 @@ def test_small_images_are_decoded_once(small):
 def test_small_images_that_do_not_fit_stream_the_same_batches(small, monkeypatch):
     arguments = {"train_examples": 10, "validation_fraction": 0.2}
     decoded = load(f"folder:{small}", **arguments)
-    monkeypatch.setattr(folder, "MOST_BYTES_IN_MEMORY", 1000)
+    monkeypatch.setattr(presentation, "MOST_BYTES_IN_MEMORY", 1000)
     streamed = load(f"folder:{small}", **arguments)
-    assert isinstance(streamed, StreamedImageData)
+    assert isinstance(streamed.train, EncodedImages)
     assert streamed.train_size == decoded.train_size == 8
     for batches in (
         lambda data: take(data.train_batches(3, seed=1), 7),
@@ -73,7 +72,7 @@ def test_small_images_that_do_not_fit_stream_the_same_batches(small, monkeypatch
 
 def test_large_images_stream_as_those_of_imagenet(large):
     data = load(f"folder:{large}")
-    assert isinstance(data, StreamedImageData)
+    assert isinstance(data.train, EncodedImages)
     assert data.input_shape == (224, 224, 3)
     images, labels = next(iter(data.train_batches(5, seed=0)))
     assert (images.shape, images.dtype) == ((5, 224, 224, 3), np.float32)

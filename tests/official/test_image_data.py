@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import subprocess
 import sys
@@ -6,7 +7,9 @@ import numpy as np
 import pytest
 
 from official.data import Augmentation, Normalization, load
-from official.data.array_data import LabelledImages, image_data
+from official.data.image_data import image_data
+from official.data.images import DecodedImages, ImageSet
+from official.data.presentation import small
 from official.data.splits import validation_mask
 
 
@@ -17,16 +20,15 @@ def numbered(count=50, *, test=7, augmentation=None, **arguments):
         (count + test, 6, 5, 3),
     )
     labels = np.arange(count + test) % 4
-    settings = {"train_examples": None, "validation_fraction": 0.0} | arguments
-    return image_data(
-        "numbered",
-        train=LabelledImages(images[:count], labels[:count]),
-        test=LabelledImages(images[count:], labels[count:]),
-        class_names=("a", "b", "c", "d"),
+    train = DecodedImages(images[:count], labels[:count])
+    tested = DecodedImages(images[count:], labels[count:])
+    shown = dataclasses.replace(
+        small((6, 5)),
         normalization=Normalization(scale=1.0, mean=(0.0,) * 3, std=(1.0,) * 3),
         augmentation=augmentation or Augmentation(),
-        **settings,
     )
+    image_set = ImageSet(train, tested, ("a", "b", "c", "d"))
+    return image_data("numbered", image_set, shown, **arguments)
 
 
 def take(batches, count):

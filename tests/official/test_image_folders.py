@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from official.data.image_folders import find_images
+from official.data.folders import find_images
 from tests.official.prepared import random_images, write_classes, write_images
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from official.data import Augmentation, describe, load
-from official.data.views import CentreCrop, RandomResizedCrop
+from official.data.presentation import CentreCrop, RandomResizedCrop
 from tests.official.prepared import prepare, random_images, write_alike
 
 CLASSES = [f"n{number:08}" for number in range(1000)]

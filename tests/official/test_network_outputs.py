@@ -69,21 +69,6 @@ def test_vgg_has_the_convolutions_of_keras_applications(name, theirs, last):
     assert_same_logits(ours, model, stored.fixed_images(name))
 
 
-def test_mobilenet_is_that_of_keras_applications():
-    # With an odd size Keras too pads the same number of pixels on every side.
-    shape = (33, 33, 3)
-    ours = build_network("mobilenetv2", input_shape=shape, classes=stored.CLASSES)
-    stored.set_fixed_weights(ours)
-    theirs = keras.applications.MobileNetV2(
-        weights=None,
-        input_shape=shape,
-        classes=stored.CLASSES,
-        classifier_activation=None,
-    )
-    copy_weights(in_order(ours, theirs))
-    assert_same_logits(ours, theirs, stored.fixed_array("images", (2, *shape)))
-
-
 def our_name_in_resnet50(name):
     """`stage1_block0_conv2` for Keras's `conv2_block1_2_conv`."""
     others = {

@@ -3,9 +3,8 @@
 import keras
 import numpy as np
 
-from official.modeling.layers import BatchNormalization
+from official.modeling.layers import BatchNormalization, plain
 from official.modeling.networks import build_network
-from official.modeling.plain import plain
 
 
 def network():

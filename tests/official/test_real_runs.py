@@ -38,8 +38,7 @@ def test_a_network_trains_and_is_evaluated(data, name):
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     before = [np.array(w) for w in model.trainable_weights]
-    batches = data.train_batches(RECIPE.batch_size, seed=0)
-    dataset = feed(batches, batch_size=RECIPE.batch_size, input_shape=data.input_shape)
+    dataset = feed(data, RECIPE.batch_size, seed=0)
     history = model.fit(dataset, steps_per_epoch=STEPS, shuffle=False, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
     changed = [

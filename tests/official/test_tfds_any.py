@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from official.data import Augmentation, describe, load
-from official.data.array_data import ArrayImageData
-from official.data.streamed_data import StreamedImageData
+from official.data.images import DecodedImages, EncodedImages
 from tests.official.prepared import random_images
 
 tfds = pytest.importorskip("tensorflow_datasets")
@@ -78,9 +77,9 @@ def data_dir(tmp_path_factory):
 @pytest.mark.parametrize(
     ("name", "kind", "shape", "augmentation"),
     [
-        ("made_large", StreamedImageData, (224, 224, 3), Augmentation(flip=True)),
-        ("made_small", ArrayImageData, (16, 24, 3), Augmentation(pad=2, flip=True)),
-        ("made_grey", ArrayImageData, (28, 28, 1), Augmentation()),
+        ("made_large", EncodedImages, (224, 224, 3), Augmentation(flip=True)),
+        ("made_small", DecodedImages, (16, 24, 3), Augmentation(pad=2, flip=True)),
+        ("made_grey", DecodedImages, (28, 28, 1), Augmentation()),
     ],
 )
 def test_a_set_is_shown_as_its_images_are(
@@ -88,7 +87,7 @@ def test_a_set_is_shown_as_its_images_are(
 ):
     name = f"tfds:{name}"
     data = load(name, data_dir=data_dir)
-    assert type(data) is kind
+    assert type(data.train) is kind
     assert data.input_shape == shape
     assert data.augmentation == augmentation
     assert data.class_names == ("x", "y", "z")
@@ -109,9 +108,9 @@ def test_streamed_images_are_those_tensorflow_datasets_reads(data_dir, no_networ
 
 def test_what_does_not_fit_in_memory_streams_the_same_batches(data_dir, monkeypatch):
     decoded = load("tfds:made_grey", data_dir=data_dir)
-    monkeypatch.setattr("official.data.tfds_any.MOST_BYTES_IN_MEMORY", 1000)
+    monkeypatch.setattr("official.data.presentation.MOST_BYTES_IN_MEMORY", 1000)
     streamed = load("tfds:made_grey", data_dir=data_dir)
-    assert type(streamed) is StreamedImageData
+    assert type(streamed.train) is EncodedImages
     for batch, other in itertools.islice(
         zip(
             *(data.train_batches(4, seed=0) for data in (decoded, streamed)),

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from official.data.encoded_images import EncodedImages
-from official.data.views import WholePicture
+from official.data.images import EncodedImages
+from official.data.presentation import WholePicture
 
 GREY = np.array([[0, 300, 256 * 100], [256 * 200, 65_535, 257 * 128]])
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from official.data.views import CentreCrop, RandomResizedCrop, WholePicture
+from official.data.presentation import CentreCrop, RandomResizedCrop, WholePicture
 
 
 def coordinates(height, width):

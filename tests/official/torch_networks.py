@@ -15,14 +15,14 @@ import numpy as np
 STORED = Path(__file__).with_name("stored_outputs.json")
 IMAGES = {
     **dict.fromkeys(("lenet_300_100", "lenet5", "mlp", "mlp_linear"), (32, 32, 1)),
-    **dict.fromkeys(("resnet18", "resnet34", "resnet50", "mobilenetv2"), (64, 64, 3)),
+    **dict.fromkeys(("resnet18", "resnet34", "resnet50"), (64, 64, 3)),
 }
 NAMES = (
     *("lenet_300_100", "lenet5", "mlp", "mlp_linear"),
     "resnet20",
     *(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")),
     *("wrn-10-2", "wrn-16-1"),
-    *("resnet18", "resnet34", "resnet50", "mobilenetv2"),
+    *("resnet18", "resnet34", "resnet50"),
 )
 CLASSES = 7
 
@@ -184,32 +184,12 @@ def imagenet_resnet(w, x, name):
     return w.classify(x)
 
 
-def mobilenet(w, x, name):
-    from torch.nn.functional import relu6
-
-    x = relu6(w.norm(w.conv(x, "stem_conv", 2), "stem_bn"))
-    repeats, strides = (1, 2, 3, 4, 3, 3, 1), (1, 2, 2, 2, 1, 2, 1)
-    for stage, (count, first) in enumerate(zip(repeats, strides, strict=True), 1):
-        for block in range(count):
-            place, stride, y = f"stage{stage}_block{block}", first if block == 0 else 1, x
-            if stage > 1:
-                y = relu6(
-                    w.norm(w.conv(y, f"{place}_expand_conv", 1, 0), f"{place}_expand_bn")
-                )
-            y = w.conv(y, f"{place}_depthwise_conv", stride, 1, groups=y.shape[1])
-            y = relu6(w.norm(y, f"{place}_depthwise_bn"))
-            y = w.norm(w.conv(y, f"{place}_project_conv", 1, 0), f"{place}_project_bn")
-            x = x + y if block else y
-    return w.classify(relu6(w.norm(w.conv(x, "head_conv", 1, 0), "head_bn")))
-
-
 FAMILIES = {
     "lenet_300_100": perceptron,
     "lenet5": lenet5,
     "mlp": perceptron,
     "vgg": vgg,
     "wrn": wide_resnet,
-    "mobilenetv2": mobilenet,
     **dict.fromkeys(("resnet18", "resnet34", "resnet50"), imagenet_resnet),
     "resnet": cifar_resnet,
 }

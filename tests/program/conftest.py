@@ -46,8 +46,8 @@ def partly_zero():
     """An untrained network for the digits, one of whose kernels has zeros."""
     import keras
 
+    from official.modeling.layers import plain
     from official.modeling.networks import build_network
-    from official.modeling.plain import plain
 
     keras.utils.set_random_seed(0)
     network = build_network("quickstart_cnn", input_shape=(8, 8, 1), classes=10)

@@ -168,15 +168,15 @@ def test_the_audit_finds(tampered, change, words):
 
 
 def test_test_images_that_were_not_measured_are_found(train, monkeypatch, tmp_path):
-    from official.data.array_data import ArrayImageData
+    from official.data.image_data import ImageData
 
-    own = ArrayImageData.evaluation_batches
+    own = ImageData.evaluation_batches
 
     def evaluation_batches(self, *arguments, **options):
         x, y = next(iter(own(self, *arguments, **options)))
         yield x[:7], y[:7]
 
-    monkeypatch.setattr(ArrayImageData, "evaluation_batches", evaluation_batches)
+    monkeypatch.setattr(ImageData, "evaluation_batches", evaluation_batches)
     outcome = train("--method=dense", *SMALL, f"--output_dir={tmp_path}")
     assert outcome.code == 1
     (result,) = results_in(tmp_path)

@@ -15,8 +15,8 @@ from dlth_tf import export as export_program
 from dlth_tf import exporting
 from dlth_tf.experiment.engine.folder import ExperimentFolder
 from dlth_tf.experiment.results.finished_run import FinishedRun
+from official.modeling.layers import plain
 from official.modeling.networks import build_network
-from official.modeling.plain import plain
 from tests.families import EVERY_NETWORK
 from tests.program.conftest import Outcome, results_in
 

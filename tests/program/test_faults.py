@@ -140,9 +140,9 @@ def int_of(file) -> int:
 
 
 def test_unreadable_data_within_an_epoch(train, monkeypatch, undisturbed, tmp_path):
-    from official.data.array_data import ArrayImageData
+    from official.data.image_data import ImageData
 
-    own, left = ArrayImageData.epoch_batches, [10]
+    own, left = ImageData.epoch_batches, [10]
 
     def epoch_batches(self, *arguments, **options):
         for batch in own(self, *arguments, **options):
@@ -152,7 +152,7 @@ def test_unreadable_data_within_an_epoch(train, monkeypatch, undisturbed, tmp_pa
             yield batch
 
     with monkeypatch.context() as patch:
-        patch.setattr(ArrayImageData, "epoch_batches", epoch_batches)
+        patch.setattr(ImageData, "epoch_batches", epoch_batches)
         outcome = train(*TASK, "--checkpoint_every=2", f"--output_dir={tmp_path}")
     assert outcome.code == 1
     assert outcome.err.strip().splitlines()[-1] == (

@@ -25,12 +25,10 @@ from dlth_tf.experiment.hardware import Hardware
 from dlth_tf.experiment.plan.stages import StageFailed
 from dlth_tf.experiment.plan.trainings import FitStage
 from dlth_tf.network.variables import get_weights
-from official.data.feed import reading_errors
-from official.distribution.batches import distributed_feed
-from official.distribution.loss_scaling import LossScaling
-from official.distribution.multi_worker_fit import multi_worker_fit
-from official.distribution.statistics import synchronize_batch_norm
-from official.distribution.workers import Workers
+from official.data.feed import feed, reading_errors
+from official.distribution.cluster import Workers
+from official.distribution.replicas import LossScaling, synchronize_batch_norm
+from official.private_keras import multi_worker_fit
 
 
 def fit(stage: FitStage, context: Context, folder: Path) -> dict[str, Any]:
@@ -94,7 +92,7 @@ def _fit(
     per_epoch = stage.steps_per_epoch(data)
     last = progress.epoch + 1 if progress.step else stage.epochs(data)
     done = progress.in_steps(per_epoch)
-    batches = distributed_feed(
+    batches = feed(
         data,
         stage.recipe.batch_size,
         seed=stage.seed,

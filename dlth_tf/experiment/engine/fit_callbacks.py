@@ -15,7 +15,7 @@ from dlth_tf.experiment.engine.measuring import evaluate
 from dlth_tf.experiment.plan.stages import Stage, StageFailed
 from dlth_tf.experiment.plan.trainings import FitStage
 from dlth_tf.network.variables import get_weights, set_weights
-from official.distribution.statistics import average_statistics
+from official.distribution.replicas import average_statistics
 
 Logs = dict[str, Any]
 

@@ -8,7 +8,7 @@ from scipy.special import log_softmax
 
 from dlth_tf.metrics import losses, ranks
 from official.data import ImageData
-from official.distribution.workers import ALONE, Workers
+from official.distribution.cluster import ALONE, Workers
 
 _IMAGES_AT_ONCE = 500
 _PIXELS_AT_ONCE = 500 * 64 * 64  # 40 images of ImageNet

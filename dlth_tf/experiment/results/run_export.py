@@ -14,7 +14,7 @@ from dlth_tf.shrinking import shrink
 from dlth_tf.tickets.ticket import Ticket
 from official.data import ImageData
 from official.modeling import networks
-from official.modeling.plain import plain
+from official.modeling.layers import plain
 
 
 def network_of(run: FinishedRun, data: ImageData) -> keras.Model:

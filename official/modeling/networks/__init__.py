@@ -5,52 +5,51 @@ are named by their place (`stem_conv`, `stage1_block0_conv1`, `classifier`), the
 same in every process, so that files and patterns can refer to them.
 """
 
-import re
+import importlib
+from types import ModuleType
 from typing import TYPE_CHECKING
 
-from official.common.named_modules import NamedModules
+from official.common.choices import choose_open
 
 if TYPE_CHECKING:
     import keras
 
 # Each family is a module with `build(name, *, input_shape, classes)`, imported
 # when one of its networks is built: this module costs no Keras import. A family
-# without end also has `check(name)`.
-_FAMILIES = NamedModules(
-    kind="network",
-    package=__name__,
-    closed={
-        "quickstart_cnn": "quickstart_cnn",
-        "lenet_300_100": "lenet",
-        "lenet5": "lenet",
-        "mlp": "mlp",
-        "mlp_linear": "mlp",
-        "resnet20": "cifar_resnet",
-        "resnet32": "cifar_resnet",
-        "resnet44": "cifar_resnet",
-        "resnet56": "cifar_resnet",
-        "resnet110": "cifar_resnet",
-        "vgg11": "vgg",
-        "vgg11_bn": "vgg",
-        "vgg13": "vgg",
-        "vgg13_bn": "vgg",
-        "vgg16": "vgg",
-        "vgg16_bn": "vgg",
-        "vgg19": "vgg",
-        "vgg19_bn": "vgg",
-        "resnet18": "imagenet_resnet",
-        "resnet34": "imagenet_resnet",
-        "resnet50": "imagenet_resnet",
-        "mobilenetv2": "mobilenet_v2",
-    },
-    open={
-        "wrn-DEPTH-WIDTH": (re.compile(r"wrn-\d+-\d+"), "wide_resnet"),
-        "keras:NAME": (re.compile(r"keras:.*"), "keras_application"),
-    },
-)
+# with names without end also has `check(name)` for these.
+_FAMILIES = {
+    **dict.fromkeys(
+        ("quickstart_cnn", "lenet_300_100", "lenet5", "mlp", "mlp_linear"), "feedforward"
+    ),
+    **dict.fromkeys(
+        ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110"), "resnet"
+    ),
+    **dict.fromkeys(
+        (f"vgg{layers}{norm}" for layers in (11, 13, 16, 19) for norm in ("", "_bn")),
+        "feedforward",
+    ),
+    **dict.fromkeys(("resnet18", "resnet34", "resnet50"), "resnet"),
+    "mobilenetv2": "keras_application",
+    "wrn-DEPTH-WIDTH": "resnet",
+    "keras:NAME": "keras_application",
+}
 
-NETWORKS = _FAMILIES.names
-check_name = _FAMILIES.check_name
+NETWORKS = tuple(_FAMILIES)
+
+
+def check_name(name: str) -> str:
+    """Returns `name` if it is written like one of `NETWORKS`.
+
+    Raises:
+        ValueError: it is not. The message suggests the nearest of them.
+    """
+    choose_open("network", name, NETWORKS)
+    return name
+
+
+def _family(name: str) -> ModuleType:
+    module = _FAMILIES[choose_open("network", name, NETWORKS)]
+    return importlib.import_module(f"{__name__}.{module}")
 
 
 def check_exists(name: str) -> str:
@@ -67,9 +66,8 @@ def check_exists(name: str) -> str:
         >>> check_exists("keras:MobileNetV3Small")
         'keras:MobileNetV3Small'
     """
-    family = _FAMILIES.module(name)
-    if name not in _FAMILIES.closed:
-        family.check(name)
+    if not choose_open("network", name, NETWORKS).islower():
+        _family(name).check(name)
     return name
 
 
@@ -88,7 +86,7 @@ def build_network(
     Returns:
         A functional model from images `[batch, height, width, channels]` to
         float32 logits `[batch, classes]`. `keras.utils.set_random_seed` beforehand
-        makes the initial weights repeatable.
+        makes the initial weights repeatable. Saved, it loads in any program with Keras.
 
     Raises:
         ValueError: the name is unknown, or `input_shape` or `classes` is no size.
@@ -106,5 +104,4 @@ def build_network(
         )
     if classes < 1:
         raise ValueError(f"`classes` must be at least 1. Received: classes={classes}")
-    family = _FAMILIES.module(name)
-    return family.build(name, input_shape=tuple(input_shape), classes=classes)
+    return _family(name).build(name, input_shape=tuple(input_shape), classes=classes)

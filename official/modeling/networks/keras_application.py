@@ -1,4 +1,8 @@
-"""Any network of `keras.applications`, untrained: `keras:MobileNetV3Small`."""
+"""Any network of `keras.applications`, untrained: `keras:MobileNetV3Small`.
+
+One has a classifier like that of the other networks here, and takes images of any size:
+`mobilenetv2` (Sandler et al., 2018, table 2, at width 1).
+"""
 
 import inspect
 from collections.abc import Callable
@@ -6,16 +10,13 @@ from collections.abc import Callable
 import keras
 
 from official.common.choices import choose
+from official.modeling import layers
 
-PREFIX = "keras:"
+_PREFIX = "keras:"
 
 
 def check(name: str) -> None:
-    """Finds out whether Keras has the network.
-
-    Raises:
-        ValueError: it has none of that name. The message suggests the nearest.
-    """
+    """Raises `ValueError` if Keras has no such network; it suggests the nearest."""
     _maker(name)
 
 
@@ -23,11 +24,10 @@ def build(name: str, *, input_shape: tuple[int, int, int], classes: int) -> kera
     """Builds a network of `keras.applications` that returns logits.
 
     Its own preprocessing is left out where Keras makes it optional: images come
-    normalised.
-
-    Raises:
-        ValueError: as for `check`, or Keras has it for other input shapes only.
+    normalised. It raises `ValueError` where Keras has it for other input shapes only.
     """
+    if name == "mobilenetv2":
+        return _mobilenet_v2(name, input_shape, classes)
     make = _maker(name)
     options = {"include_preprocessing": False, "classifier_activation": None}
     known = inspect.signature(make).parameters
@@ -39,11 +39,22 @@ def build(name: str, *, input_shape: tuple[int, int, int], classes: int) -> kera
     )
 
 
+def _mobilenet_v2(
+    name: str, input_shape: tuple[int, int, int], classes: int
+) -> keras.Model:
+    images = keras.Input(input_shape, name="images")
+    trunk = keras.applications.MobileNetV2(
+        input_tensor=images, include_top=False, weights=None
+    )
+    logits = layers.averaged_classifier(trunk.output, classes)
+    return keras.Model(images, logits, name=name)
+
+
 def _maker(name: str) -> Callable[..., keras.Model]:
     networks = {
         network: getattr(keras.applications, network)
         for network in dir(keras.applications)
         if network[0].isupper()
     }
-    chosen = choose("network of keras.applications", name.removeprefix(PREFIX), networks)
+    chosen = choose("network of keras.applications", name.removeprefix(_PREFIX), networks)
     return networks[chosen]

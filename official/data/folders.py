@@ -1,17 +1,19 @@
-"""Images in folders, one folder per class, and Tiny-ImageNet's own layout."""
+"""Images in folders, one folder per class (`folder:PATH`), and Tiny-ImageNet's layout."""
 
 import collections
-import dataclasses
+import itertools
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from official.common.choices import nearest
-from official.data import order
-from official.data.encoded_images import EncodedImages
+from official.data import presentation, splits
+from official.data.description import KNOWN, Description, check_known
+from official.data.images import EncodedImages, ImageSet
+from official.data.presentation import Presentation
 
+_PREFIX = "folder:"
 _TRAIN = "train"
 _TESTS = ("test", "val", "validation")
 _ANNOTATIONS = "val_annotations.txt"
@@ -19,32 +21,68 @@ _SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", "
 _TEST_FRACTION = 0.2
 _TEST_DRAW = 2
 
+# The paths of the images of each class
+Paths = dict[str, list[str]]
 
-@dataclasses.dataclass(frozen=True)
-class ImageFolders:
-    """The images of a folder: those trained on and those tested on.
 
-    Attributes:
-        class_names: names of the classes' folders, sorted, by label.
-        train: training images; the first of each class, then the second, and so on,
-            so that the first so many are a fair sample.
-        test: images tested on, class by class.
+def load(name: str, data_dir: str | None) -> tuple[ImageSet, Presentation]:
+    """Loads `folder:PATH`, or `tiny_imagenet` from the folder `data_dir`.
+
+    Small images, all of one size, are decoded once if they fit in memory.
     """
+    images, shown = _found(name, data_dir)
+    count = len(images.train) + len(images.test)
+    if not presentation.fit_in_memory(count, shown.input_shape):
+        return images, shown
+    train, test = (
+        part.decoded(shown.evaluation_view) for part in (images.train, images.test)
+    )
+    return ImageSet(train, test, images.class_names), shown
 
-    class_names: tuple[str, ...]
-    train: EncodedImages
-    test: EncodedImages
+
+def describe(name: str, data_dir: str | None) -> Description:
+    """Describes the images of a folder, of which only the first are opened."""
+    if name in KNOWN and data_dir is None:
+        return KNOWN[name]
+    images, shown = _found(name, data_dir)
+    title, classes = name.removeprefix(_PREFIX), len(images.class_names)
+    sizes = len(images.train), len(images.test)
+    return Description(name, title, *sizes, shown.input_shape, classes)
+
+
+def encoded(name: str, data_dir: str | None) -> ImageSet[EncodedImages]:
+    """Finds the images; see `find_images`."""
+    path = name.removeprefix(_PREFIX) if name.startswith(_PREFIX) else data_dir
+    if not path:
+        raise FileNotFoundError(
+            f"Dataset {name!r} needs the folder where it lies, as --data_dir. To get "
+            f"it: {KNOWN[name].source}"
+        )
+    return find_images(path, needs_train=name in KNOWN)
+
+
+def presentation_of(images: ImageSet[EncodedImages]) -> Presentation:
+    """What the first image of each class tells: small and all of one size, or not."""
+    firsts = range(min(len(images.class_names), len(images.train)))
+    sizes = {images.train.picture(index).size for index in firsts}
+    width, height = sizes.pop()
+    if not sizes and presentation.is_small((height, width)):
+        return presentation.small((height, width))
+    return presentation.large()
 
 
 def find_images(
     root: str | os.PathLike, *, every: int = 1, needs_train: bool = False
-) -> ImageFolders:
+) -> ImageSet[EncodedImages]:
     """Finds the images below `root`, in one of three layouts.
 
     - `train/CLASS/*.jpg`, and `test/CLASS/*.jpg` (or else `val`, `validation`)
     - Tiny-ImageNet's own: `train/CLASS/images/*.JPEG`, `val/images/*.JPEG` and their
       classes in `val/val_annotations.txt`
     - `CLASS/*.jpg`: a fifth of each class, always the same, is the test
+
+    Classes are sorted by the names of their folders. Training images are dealt out: the
+    first of each class, then the second, and so on. Test images go class by class.
 
     Args:
         root: the folder.
@@ -60,25 +98,23 @@ def find_images(
     if not root.is_dir():
         raise FileNotFoundError(f"No folder {root}, which is to hold images")
     split = (root / _TRAIN).is_dir()
-    if not split:
-        _require_classes(root, needs_train)
+    parted = None if split else parted_below(root)
+    if parted or (needs_train and not split):
+        hint = f" Did you mean {parted}?" if parted else ""
+        raise FileNotFoundError(f"No {_TRAIN}/ with a folder per class in {root}.{hint}")
     folder = root / _TRAIN if split else root
     train = {name: _images_below(folder / name) for name in _subfolders(folder)}
     _require_images(folder, train)
     train, test = (train, _test_images(root, train)) if split else _parted(train)
     classes = list(train)[::every]
-    train = {name: train[name] for name in classes}
-    test = [(name, path) for name in classes for path in test[name]]
-    if not test:
+    tested = [(name, path) for name in classes for path in test[name]]
+    if not tested:
         raise FileNotFoundError(
             f"No test images in {root}: one of {', '.join(_TESTS)} must hold a folder "
             "per class, or else the classes at least three images each"
         )
-    return ImageFolders(
-        class_names=tuple(classes),
-        train=_encoded(classes, _dealt(train)),
-        test=_encoded(classes, test),
-    )
+    trained = _dealt({name: train[name] for name in classes})
+    return ImageSet(_encoded(classes, trained), _encoded(classes, tested), tuple(classes))
 
 
 def parted_below(root: Path) -> Path | None:
@@ -87,15 +123,16 @@ def parted_below(root: Path) -> Path | None:
     return next((path for path in found if _test_folders(path)), None)
 
 
-def _require_classes(root: Path, needs_train: bool) -> None:
-    """Raises `FileNotFoundError` if `root`, without train/, is no folder of classes."""
-    parted = parted_below(root)
-    if parted or needs_train:
-        hint = f" Did you mean {parted}?" if parted else ""
-        raise FileNotFoundError(f"No {_TRAIN}/ with a folder per class in {root}.{hint}")
+def _found(
+    name: str, data_dir: str | None
+) -> tuple[ImageSet[EncodedImages], Presentation]:
+    images = encoded(name, data_dir)
+    shown = presentation_of(images)
+    check_known(name, shown.input_shape, len(images.class_names))
+    return images, shown
 
 
-def _require_images(folder: Path, train: dict[str, list[str]]) -> None:
+def _require_images(folder: Path, train: Paths) -> None:
     """Raises if there are not two classes, each with images."""
     if not train:
         raise FileNotFoundError(
@@ -118,7 +155,7 @@ def _test_folders(root: Path) -> list[Path]:
     return [root / name for name in _TESTS if (root / name).is_dir()]
 
 
-def _test_images(root: Path, train: dict) -> dict[str, list[str]]:
+def _test_images(root: Path, train: Paths) -> Paths:
     """The test images of each class, from the first folder that has some by class."""
     folders = _test_folders(root)
     for folder in folders:
@@ -133,14 +170,14 @@ def _test_images(root: Path, train: dict) -> dict[str, list[str]]:
     return collections.defaultdict(list, test)
 
 
-def _images_by_class(folder: Path) -> dict[str, list[str]]:
+def _images_by_class(folder: Path) -> Paths:
     images = {name: _images_below(folder / name) for name in _subfolders(folder)}
     return {name: paths for name, paths in images.items() if paths}
 
 
-def _annotated(folder: Path, train: dict) -> dict[str, list[str]]:
+def _annotated(folder: Path, train: Paths) -> Paths:
     """Images of a split whose classes stand in a text file, not in folder names."""
-    test = collections.defaultdict(list)
+    test: Paths = collections.defaultdict(list)
     annotations = folder / _ANNOTATIONS
     there = set(_images_below(folder / "images"))
     for line in annotations.read_text().splitlines():
@@ -156,7 +193,7 @@ def _annotated(folder: Path, train: dict) -> dict[str, list[str]]:
     return test
 
 
-def _require_class(name: str, train: dict, place: Path) -> None:
+def _require_class(name: str, train: Paths, place: Path) -> None:
     if name not in train:
         near = nearest(name, list(train))
         hint = f" Is it {near!r}?" if near else ""
@@ -166,29 +203,26 @@ def _require_class(name: str, train: dict, place: Path) -> None:
         )
 
 
-def _parted(images: dict[str, list[str]]) -> tuple[dict, dict]:
+def _parted(images: Paths) -> tuple[Paths, Paths]:
     """Puts a fifth of the images of each class aside for the test."""
     train, test = {}, {}
     for name, paths in images.items():
-        count = round(_TEST_FRACTION * len(paths))
-        aside = order.held_out(np.zeros(len(paths), int), [count], draw=_TEST_DRAW)
-        train[name] = [path for path, a in zip(paths, aside, strict=True) if not a]
-        test[name] = [path for path, a in zip(paths, aside, strict=True) if a]
+        count = np.array([round(_TEST_FRACTION * len(paths))])
+        aside = splits.held_out(np.zeros(len(paths), int), count, draw=_TEST_DRAW)
+        train[name] = list(itertools.compress(paths, ~aside))
+        test[name] = list(itertools.compress(paths, aside))
     return train, test
 
 
-def _dealt(images: dict[str, list[str]]) -> Iterable[tuple[str, str]]:
+def _dealt(images: Paths) -> list[tuple[str, str]]:
     """Class and path of each image, dealt out from the classes in turn."""
-    most = max(map(len, images.values()), default=0)
-    for rank in range(most):
-        for name, paths in images.items():
-            if rank < len(paths):
-                yield name, paths[rank]
+    rows = itertools.zip_longest(*images.values())
+    pairs = (zip(images, row, strict=True) for row in rows)
+    return [(name, path) for row in pairs for name, path in row if path]
 
 
-def _encoded(classes: list[str], images: Iterable[tuple[str, str]]) -> EncodedImages:
+def _encoded(classes: list[str], images: list[tuple[str, str]]) -> EncodedImages:
     labels = {name: label for label, name in enumerate(classes)}
-    images = list(images)
     return EncodedImages.of_files(
         (path for _, path in images), (labels[name] for name, _ in images)
     )

@@ -1,14 +1,17 @@
-"""Statistics of the data that replicas gather each for itself: BatchNorm's."""
+"""What replicas, which see a part of a batch each, agree on: statistics, overflows."""
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
+from keras import ops
 
-# Once for each model: it is called at every checkpoint, and tracing takes seconds.
-_averages: weakref.WeakKeyDictionary[keras.Model, Callable[[], None]] = (
-    weakref.WeakKeyDictionary()
-)
+from official.common.backend import ON_TENSORFLOW, tf
+from official.private_keras import all_layers
+
+# By model: it is called at every checkpoint, and tracing takes seconds.
+_averages: Any = weakref.WeakKeyDictionary()
 
 
 def average_statistics(model: keras.Model) -> None:
@@ -25,7 +28,7 @@ def average_statistics(model: keras.Model) -> None:
         >>> average_statistics(model)
         >>> model.save("model.keras")
     """
-    if keras.backend.backend() != "tensorflow":
+    if not ON_TENSORFLOW:
         return
     strategy = model.distribute_strategy
     moving = [
@@ -40,10 +43,10 @@ def average_statistics(model: keras.Model) -> None:
     _averages[model]()
 
 
-def _compiled_average(strategy, moving) -> Callable[[], None]:
-    import tensorflow as tf
-
-    def on_replica():
+def _compiled_average(
+    strategy: Any, moving: Sequence[keras.Variable]
+) -> Callable[[], None]:
+    def on_replica() -> None:
         context = tf.distribute.get_replica_context()
         own = [tf.identity(variable.value) for variable in moving]
         means = context.all_reduce(tf.distribute.ReduceOp.MEAN, own)
@@ -60,8 +63,28 @@ def synchronize_batch_norm(model: keras.Model) -> None:
     before `fit`. On other backends than TensorFlow it always does: a step computes with
     the whole batch.
     """
-    if keras.backend.backend() != "tensorflow":
+    if not ON_TENSORFLOW:
         return
-    for layer in model._flatten_layers(include_self=False):
+    for layer in all_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True
+
+
+@keras.saving.register_keras_serializable(package="official")
+class LossScaling(keras.optimizers.LossScaleOptimizer):
+    """Keras's loss scaling, whose replicas agree on whether a step overflowed.
+
+    Keras asks one replica about its own gradients, which are not summed yet: an overflow
+    on another one would get into the weights, and workers that answer differently would
+    wait for each other for ever.
+    """
+
+    def check_finite(self, grads: Sequence[Any]) -> Any:
+        finite = super().check_finite(grads)
+        if not ON_TENSORFLOW:
+            return finite
+        context = tf.distribute.get_replica_context()
+        if context is None or context.num_replicas_in_sync == 1:
+            return finite
+        overflows = 1.0 - ops.cast(finite, "float32")
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, overflows) == 0.0
