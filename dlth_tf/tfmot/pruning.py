@@ -1,26 +1,24 @@
 """Gradual and one-shot magnitude pruning during `fit`, as a callback."""
 
 import functools
-from collections.abc import Mapping
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+import logging
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
 from dlth_tf.callbacks.fixed_ticket import check_zeros
 from dlth_tf.network.kernels import maskable_kernels
 from dlth_tf.step.callback import StepCallback
-from dlth_tf.tfmot.engine import as_schedule
-from dlth_tf.tickets.sparsity import matching, name_patterns
+from dlth_tf.step.update import Update, either, kept
+from dlth_tf.tfmot.engine import as_schedule, pruning_engine
+from dlth_tf.tickets.sparsity import first_matches, name_patterns
 from dlth_tf.tickets.ticket import Ticket
 
-if TYPE_CHECKING:
-    from tensorflow_model_optimization.sparsity.keras import PruningSchedule
-
-    from dlth_tf.tfmot.pruned_kernels import PrunedKernels
-
-    Schedule = PruningSchedule | float
+_log = logging.getLogger(__name__)
 
 
 class MagnitudePruning(StepCallback):
@@ -78,15 +76,12 @@ class MagnitudePruning(StepCallback):
     is_saved = True
     needs_fit = True
 
-    def __init__(
-        self,
-        schedule: "Schedule | Mapping[str, Schedule]",
-        initial_step: int = 0,
-    ):
+    def __init__(self, schedule: Any, initial_step: int = 0):
         by_pattern = schedule if isinstance(schedule, Mapping) else {"*": schedule}
         self.schedules = {p: as_schedule(s, p) for p, s in by_pattern.items()}
         super().__init__(initial_step)
-        self._groups: list[PrunedKernels] | None = None
+        self._groups: list[_PrunedKernels] = []
+        self._shapes: dict[str, tuple[int, ...]] = {}
 
     @property
     def ticket(self) -> Ticket:
@@ -95,7 +90,7 @@ class MagnitudePruning(StepCallback):
         Raises:
             ValueError: `fit` was not called yet.
         """
-        if self._groups is None:
+        if not self._shapes:
             raise ValueError(
                 "`MagnitudePruning.ticket` is there once `fit` has begun. Give the "
                 "callback to `model.fit` first."
@@ -105,55 +100,152 @@ class MagnitudePruning(StepCallback):
             masks |= group.kept()
         return Ticket(masks)
 
-    def build(self, model):
-        from dlth_tf.tfmot.pruned_kernels import PrunedKernels
-
+    def build(self, model: keras.Model) -> None:
         kernels = maskable_kernels(model, name_patterns(self.schedules))
         followers = _kernels_by_schedule(kernels, self.schedules)
         self._shapes = {name: tuple(kernel.shape) for name, kernel in kernels.items()}
         variable = functools.partial(self.variable, saved=True)
-        self._groups = [PrunedKernels(*follower, variable) for follower in followers]
+        self._groups = [_PrunedKernels(*follower, variable) for follower in followers]
 
-    def begin(self):
+    def begin(self) -> None:
         if self.initial_step and self.step == self.initial_step:
             for group in self._groups:
                 group.remove_zeros()
 
-    def around_train_step(self, train_step):
+    def around_train_step(self, train_step: Callable) -> Callable:
         # The images of a step must meet the masks that TFMOT updates before it.
-        def with_masks_updated(data):
+        def with_masks_updated(data: Any) -> Any:
             for group in self._groups:
                 group.update_if_due(self._number(self._door.updates))
             return train_step(data)
 
         return with_masks_updated
 
-    def after_update(self, update):
+    def after_update(self, update: Update) -> None:
         for group in self._groups:
             group.remove(update, self._number(update.step))
 
-    def _number(self, steps_before):
+    def _number(self, steps_before: Any) -> Any:
         """What TFMOT calls the step after so many, counted from 1."""
         return ops.cast(steps_before + self.initial_step + 1, "int64")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         for group in self._groups:
             group.forget_attempts()
         if logs is not None:
             logs["sparsity"] = self.ticket.sparsity
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         super().on_train_end(logs)
         ticket = self.ticket
-        check_zeros(ticket, self._model, type(self).__name__)
+        check_zeros(ticket, self._trained, type(self).__name__)
         for group in self._groups:
             group.warn_if_unfinished(ticket.sparsity_per_kernel(), self.step)
 
 
-def _kernels_by_schedule(kernels, schedules) -> list[tuple[object, dict]]:
+def _kernels_by_schedule(
+    kernels: dict[str, keras.Variable], schedules: Mapping[str, Any]
+) -> list[tuple[Any, dict[str, keras.Variable]]]:
     """Each schedule with the kernels that follow it: those its pattern matches first."""
-    followed = {pattern: {} for pattern in schedules}
-    for name, kernel in matching(kernels, schedules).items():
-        first = next(p for p in schedules if fnmatchcase(name, p))
-        followed[first][name] = kernel
+    followed: dict[str, dict] = {pattern: {} for pattern in schedules}
+    for name, pattern in first_matches(kernels, schedules).items():
+        followed[pattern][name] = kernels[name]
     return [(schedules[pattern], some) for pattern, some in followed.items()]
+
+
+class _PrunedKernels:
+    """The kernels that follow one schedule, with the engine that updates their masks.
+
+    TFMOT lets an optimizer step move removed weights and sets them to zero in the next
+    step, after a mask update has seen them. Here they are zero at once. What the
+    optimizer tried to make of them (`_attempts`) is kept if a mask update comes next,
+    and put back for as long as that takes. `variable` makes a variable of the step from
+    its value, type and name.
+    """
+
+    def __init__(
+        self, schedule: Any, kernels: Mapping[str, keras.Variable], variable: Callable
+    ):
+        self.schedule = schedule
+        self._kernels = kernels
+        self._masks: list[keras.Variable] = []
+        self._attempts: list[keras.Variable] = []
+        self._variables: list[tuple] = []
+        for kernel in kernels.values():
+            shape, dtype = tuple(kernel.shape), kernel.dtype
+            mask = variable(np.ones(shape), dtype, "mask")
+            threshold = variable(np.zeros(()), dtype, "threshold")
+            self._masks.append(mask)
+            self._attempts.append(variable(np.zeros(shape), dtype, "attempt"))
+            self._variables.append((kernel.value, mask.value, threshold.value))
+        self._updated_at = variable(0, "int64", "updated_at")
+
+    def update_if_due(self, step: Any) -> None:
+        """At the beginning of a step, counted from 1: a mask update, if it is due.
+
+        With gradient accumulation, or when mixed precision repeats a step after an
+        overflow, the same step comes several times; masks are updated the first time.
+        """
+        due = self.schedule(step)[0] & (self._updated_at.value < step)
+        either(due, lambda: self._update_masks(step), lambda: None, [])
+
+    def remove(self, update: Update, step: Any) -> None:
+        """At the end of a step, counted from 1: removed weights are zero."""
+        due_next = self.schedule(step + 1)[0]
+        for kernel, mask, attempt in zip(
+            self._kernels.values(), self._masks, self._attempts, strict=True
+        ):
+            if kernel in update:
+                keep = functools.partial(_keep_attempt, attempt, kernel, mask)
+                either(due_next, keep, lambda: None, [])
+                update.keep_zero(kernel, mask)
+
+    def _update_masks(self, step: Any) -> None:
+        for kernel, attempt in zip(self._kernels.values(), self._attempts, strict=True):
+            kernel.value.assign_add(attempt)
+        engine = pruning_engine(self._variables, self.schedule, lambda: step)
+        for weights, mask, threshold in self._variables:
+            # The engine's own `conditional_mask_update` and `weight_mask_op` talk to the
+            # other replicas, which TensorFlow refuses inside a condition. Every replica
+            # has the same weights, and so finds the same masks by itself.
+            new_threshold, new_mask = engine._maybe_update_block_mask(weights)
+            threshold.assign(new_threshold)
+            mask.assign(new_mask)
+            weights.assign(weights * mask)
+        self._updated_at.assign(step)
+
+    def forget_attempts(self) -> None:
+        for attempt in self._attempts:
+            attempt.assign(np.zeros(attempt.shape))
+
+    def remove_zeros(self) -> None:
+        for kernel, mask in zip(self._kernels.values(), self._masks, strict=True):
+            mask.assign(keras.ops.convert_to_numpy(kernel) != 0)
+
+    def kept(self) -> dict[str, np.ndarray]:
+        masks = [keras.ops.convert_to_numpy(mask) != 0 for mask in self._masks]
+        return dict(zip(self._kernels, masks, strict=True))
+
+    def warn_if_unfinished(self, reached: Mapping[str, float], step: int) -> None:
+        """Warns of the first kernel that has more weights than the schedule means."""
+        schedule = self.schedule
+        target = getattr(schedule, "target_sparsity", 0.0)
+        final = getattr(schedule, "final_sparsity", target)
+        for name, kernel in self._kernels.items():
+            if (final - reached[name]) * math.prod(kernel.shape) > 1:
+                _log.warning(
+                    "Pruning ended after %d steps with kernel '%s' at sparsity %.4g, "
+                    "below its schedule's %.4g. Train longer, or let the schedule end "
+                    "earlier, at `begin_step` plus a multiple of `frequency`.",
+                    step,
+                    name,
+                    reached[name],
+                    final,
+                )
+                return
+
+
+def _keep_attempt(
+    attempt: keras.Variable, kernel: keras.Variable, mask: keras.Variable
+) -> None:
+    attempt.assign(kept(ops.equal(mask.value, 0), kernel))
