@@ -22,7 +22,7 @@ from dlth_tf.experiment.command_line import (
     start,
 )
 from dlth_tf.experiment.quiet import start_tensorflow_quietly
-from dlth_tf.storage.files import atomic_write
+from dlth_tf.files import atomic_write
 from official.common.path_flag import DEFINE_path
 
 program_flags.register()

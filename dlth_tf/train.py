@@ -38,7 +38,7 @@ from dlth_tf.experiment.stages import StageFailed
 from dlth_tf.experiment.stop_signals import Stopped, StopSignals
 from dlth_tf.experiment.training_stages import FitStage
 from dlth_tf.experiment.workbench import PlanBench, Workbench
-from dlth_tf.storage.files import WriteFailed
+from dlth_tf.files import WriteFailed
 from official.distribution.dead_workers import DeadWorker, naming_dead_workers
 from official.modeling import networks
 

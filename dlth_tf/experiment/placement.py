@@ -4,10 +4,15 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
-from dlth_tf.tickets.erdos_renyi import ErdosRenyi, ErdosRenyiKernel
-from dlth_tf.tickets.ratios import PerLayer, PerStage
-from dlth_tf.tickets.sparsity import Global, Sparsity, Uniform, check_sparsity
-from dlth_tf.tickets.units import unit_named
+from dlth_tf.tickets.distributions import (
+    ErdosRenyi,
+    ErdosRenyiKernel,
+    Global,
+    PerLayer,
+    PerStage,
+    Uniform,
+)
+from dlth_tf.tickets.sparsity import Sparsity, check_sparsity, n_of_m
 from official.common.choices import choose
 
 DISTRIBUTIONS = {
@@ -30,7 +35,7 @@ class Placement:
         distribution: how they share the sparsity out, one of `DISTRIBUTIONS`.
         layer_sparsity: the sparsity of each layer instead, see `layer_sparsity`; numbers
             in it hold in every cycle of an iterative method.
-        unit: what is removed as a whole, see `dlth_tf.tickets.units.unit_named`.
+        unit: what is removed as a whole, see `dlth_tf.random_ticket`.
 
     Raises:
         ValueError: a value that makes no sense, or two that exclude each other.
@@ -43,8 +48,7 @@ class Placement:
 
     def __post_init__(self):
         choose("distribution", self.distribution, DISTRIBUTIONS)
-        if self.unit != "filter":  # Made, it loads Keras, which takes seconds.
-            unit_named(self.unit)
+        n_of_m(self.unit)  # It refuses what is no unit.
         if self.layer_sparsity:
             layer_sparsity(self.layer_sparsity, 0.0)
             if self.layers or self.distribution != "uniform":

@@ -17,7 +17,7 @@ from dlth_tf.experiment.stages import StageFailed
 from dlth_tf.experiment.store import write_json
 from dlth_tf.experiment.table import table
 from dlth_tf.experiment.workbench import Workbench
-from dlth_tf.storage.files import atomic_write, remove_temporaries
+from dlth_tf.files import atomic_write, remove_temporaries
 
 _EXPERIMENT = "experiment.json"
 _ASKED = "asked"

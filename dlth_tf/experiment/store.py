@@ -12,7 +12,7 @@ import numpy as np
 
 from dlth_tf.experiment.lock import Lock
 from dlth_tf.experiment.stages import Stage, WeightsStage
-from dlth_tf.storage.files import atomic_write
+from dlth_tf.files import atomic_write
 
 
 class StageStore:

@@ -21,7 +21,7 @@ from dlth_tf.experiment.stages import (
 )
 from dlth_tf.experiment.stop_signals import StopSignals
 from dlth_tf.experiment.store import StageStore
-from dlth_tf.storage.files import remove_temporaries
+from dlth_tf.files import remove_temporaries
 
 if TYPE_CHECKING:
     from dlth_tf.cost import ModelCost
@@ -201,7 +201,7 @@ class Workbench:
         Raises:
             ValueError: the placement does not fit the network.
         """
-        from dlth_tf.tickets.ticket import random_ticket
+        from dlth_tf.tickets.selection import random_ticket
 
         model = self.blueprint
         shared_out = self.sparsity(model, sparsity, placement)
@@ -220,12 +220,12 @@ class Workbench:
         The plain version gives the same masks.
         """
         from dlth_tf import tfmot
-        from dlth_tf.tickets import ticket
+        from dlth_tf.tickets import selection
 
         shared_out = self.sparsity(model, sparsity, placement)
         if self.prunes_by_tfmot(placement):
             return tfmot.magnitude_ticket(model, shared_out)
-        return ticket.magnitude_ticket(model, shared_out, placement.unit)
+        return selection.magnitude_ticket(model, shared_out, placement.unit)
 
     @functools.cached_property
     def blueprint(self):

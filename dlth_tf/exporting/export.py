@@ -20,10 +20,10 @@ from dlth_tf.exporting.serving_model import (
     Normalization,
     serving_model,
 )
+from dlth_tf.files import atomic_folder
 from dlth_tf.folding import fold_batch_norm
-from dlth_tf.network.graph import functional_graph
+from dlth_tf.keras_internals import functional_graph
 from dlth_tf.network.kernels import maskable_kernels
-from dlth_tf.storage.files import atomic_folder
 
 _METADATA = "metadata.json"
 # Rounding, also of deep or half-precision networks, stays below; another graph does not.

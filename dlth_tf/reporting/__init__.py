@@ -29,11 +29,11 @@ def write_report(output_dir: str | os.PathLike) -> Written:
     Raises:
         FileNotFoundError: there is nothing of an experiment in the folder.
     """
+    from dlth_tf.files import atomic_write
     from dlth_tf.reporting.comparison import Comparison
     from dlth_tf.reporting.gallery import draw
     from dlth_tf.reporting.page import page
     from dlth_tf.reporting.reading import read_experiment
-    from dlth_tf.storage.files import atomic_write
 
     experiment = read_experiment(output_dir)
     comparison = Comparison.of(experiment.runs)
