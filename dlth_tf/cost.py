@@ -128,7 +128,7 @@ class _Count:
             self._add(operation, inputs, outputs[0])
         return outputs
 
-    def _add(self, layer: keras.layers.Layer, inputs: list, output: Any) -> None:
+    def _add(self, layer: layers.Layer, inputs: list, output: Any) -> None:
         path = self._paths[id(layer)]
         steps = inputs[0].shape[1:2] if isinstance(layer, _RECURRENT) else ()
         if None in (*steps, *output.shape[1:]):
@@ -137,45 +137,33 @@ class _Count:
                 "Build the model for a fixed one. Received: input "
                 f"{inputs[0].shape}, output {output.shape}"
             )
-        multiply_adds, kept_multiply_adds = self._multiply_adds(layer, inputs, output)
-        earlier = self._costs.get(id(layer))
-        if earlier is not None:
-            self._costs[id(layer)] = dataclasses.replace(
-                earlier,
-                multiply_adds=earlier.multiply_adds + multiply_adds,
-                kept_multiply_adds=earlier.kept_multiply_adds + kept_multiply_adds,
-            )
-            return
-        new = [v for v in layer.weights if id(v) not in self._counted]
-        self._counted.update(map(id, new))
-        self._costs[id(layer)] = LayerCost(
-            path,
-            type(layer).__name__,
-            tuple(output.shape[1:]),
-            sum(math.prod(variable.shape) for variable in new),
-            multiply_adds,
-            sum(self._kept(variable) for variable in new),
-            kept_multiply_adds,
+        if id(layer) not in self._costs:
+            new = [v for v in layer.weights if id(v) not in self._counted]
+            self._counted.update(map(id, new))
+            size, kept = self._sizes(new)
+            shape = tuple(output.shape[1:])
+            cost = LayerCost(path, type(layer).__name__, shape, size, 0, kept, 0)
+            self._costs[id(layer)] = cost
+        cost, positions = self._costs[id(layer)], _positions(layer, inputs, output)
+        size, kept = self._sizes(_multiplied(layer)) if positions else (0, 0)
+        self._costs[id(layer)] = dataclasses.replace(
+            cost,
+            multiply_adds=cost.multiply_adds + positions * size,
+            kept_multiply_adds=cost.kept_multiply_adds + positions * kept,
         )
 
-    def _multiply_adds(
-        self, layer: keras.layers.Layer, inputs: list, output: Any
-    ) -> tuple[int, int]:
-        positions = _positions(layer, inputs, output)
-        if not positions:
-            return 0, 0
-        kernels = _multiplied(layer)
-        return (
-            positions * sum(math.prod(kernel.shape) for kernel in kernels),
-            positions * sum(self._kept(kernel) for kernel in kernels),
+    def _sizes(self, variables: list[keras.Variable]) -> tuple[int, int]:
+        """How many weights variables have, and how many of them the masks leave."""
+        sizes = [math.prod(variable.shape) for variable in variables]
+        masks = [self._masks.get(id(variable)) for variable in variables]
+        kept = (
+            size if mask is None else int(np.count_nonzero(mask))
+            for size, mask in zip(sizes, masks, strict=True)
         )
-
-    def _kept(self, variable: keras.Variable) -> int:
-        mask = self._masks.get(id(variable))
-        return math.prod(variable.shape) if mask is None else int(np.count_nonzero(mask))
+        return sum(sizes), sum(kept)
 
 
-def _multiplied(layer: keras.layers.Layer) -> list[keras.Variable]:
+def _multiplied(layer: layers.Layer) -> list[keras.Variable]:
     """The kernels of a layer."""
     if isinstance(layer, _RECURRENT):
         cells = [cell for _, cell in walk_layers(layer) if isinstance(cell, CELLS)]
@@ -185,7 +173,7 @@ def _multiplied(layer: keras.layers.Layer) -> list[keras.Variable]:
     return [v for v in layer.weights if v is not getattr(layer, "bias", None)]
 
 
-def _positions(layer: keras.layers.Layer, inputs: list, output: Any) -> int:
+def _positions(layer: layers.Layer, inputs: list, output: Any) -> int:
     """How many times a layer multiplies by each weight of its kernels."""
     if isinstance(layer, layers.Dense):
         return math.prod(output.shape[1:-1])
@@ -207,7 +195,7 @@ def _positions(layer: keras.layers.Layer, inputs: list, output: Any) -> int:
     return 0
 
 
-def _positions_of_a_step(layer: keras.layers.Layer, output: Any) -> int:
+def _positions_of_a_step(layer: layers.Layer, output: Any) -> int:
     recurrent = getattr(layer, "forward_layer", layer)
     if not isinstance(recurrent, _CONVOLUTIONAL_RECURRENT):
         return 1

@@ -43,7 +43,7 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     folds = _folds(model)
     folded = {id(norm) for norm in folds.values()}
 
-    def counterpart(layer: keras.layers.Layer) -> keras.layers.Layer:
+    def counterpart(layer: layers.Layer) -> layers.Layer:
         if id(layer) in folded:
             return layers.Identity(name=layer.name, dtype=layer.dtype_policy.name)
         return copy_layer(layer, {"use_bias": True} if id(layer) in folds else {})
@@ -58,7 +58,7 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
 
 
 def _assign_folded(
-    layer: keras.layers.Layer, norm: layers.BatchNormalization, copy: keras.layers.Layer
+    layer: layers.Layer, norm: layers.BatchNormalization, copy: layers.Layer
 ) -> None:
     kernel, mean, variance = (
         keras.ops.convert_to_numpy(variable).astype(np.float64)

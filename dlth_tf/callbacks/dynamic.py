@@ -47,11 +47,8 @@ class DropAndGrow(StepCallback):
     def growth_score(self, step: Any, place: int, gradient: Callable) -> Any:
         """How much each weight of a kernel deserves to grow, 0 or more.
 
-        Args:
-            step: optimizer steps done before this one, an integer tensor.
-            place: the kernel's number among the sparse ones.
-            gradient: gives the gradient of the loss by every weight of the kernel, the
-                removed ones too, as the optimizer's step is given it.
+        `place` is the kernel's number among the sparse ones; `gradient` gives that of the
+        loss by every weight, the removed ones too, as the optimizer is given it.
         """
         raise NotImplementedError
 
@@ -131,10 +128,8 @@ class DropAndGrow(StepCallback):
         time = (step if self.replaces_step else step + 1) // self.schedule.every
         for place, moving in enumerate(self._moving):
             if moving.kernel in update:
-                gradient = functools.partial(
-                    update.full_gradient, moving.kernel, gradients
-                )
-                score = self.growth_score(step, place, gradient)
+                full = functools.partial(update.full_gradient, moving.kernel, gradients)
+                score = self.growth_score(step, place, full)
                 moving.drop_and_grow(time, score, update.optimizer)
 
 

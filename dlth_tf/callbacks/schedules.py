@@ -88,15 +88,8 @@ class PenaltyGrowth:
 class DropSchedule:
     """The moments at which weights are dropped and grown, and which part of them.
 
-    Attributes:
-        fraction: of the kept weights that is dropped at a time; with cosine decay, at
-            first.
-        every: optimizer steps from one change to the next.
-        until: optimizer steps after which the mask stays; None: it never does.
-        decay: `"none"`, or `"cosine"`: fraction / 2 * (1 + cos(pi * t / until)).
-
-    Raises:
-        ValueError: a value out of its range.
+    The mask changes `every` so many optimizer steps `until` one; if that is None, always.
+    With cosine decay the fraction at t is fraction / 2 * (1 + cos(pi * t / until)).
     """
 
     fraction: float

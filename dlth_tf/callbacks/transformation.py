@@ -98,14 +98,12 @@ class RandomSparseTransformation(StepCallback):
         self._steps_at_most = self.step
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        if self.schedule.steps is None:
+        steps = self.schedule.steps
+        if steps is None:
             return
         # Asking the optimizer how far it is means waiting for it: only near the end.
         self._steps_at_most += self._trained.steps_per_execution
-        if (
-            self._steps_at_most >= self.schedule.steps
-            and self.step >= self.schedule.steps
-        ):
+        if self._steps_at_most >= steps and self.step >= steps:
             self._trained.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
@@ -129,12 +127,8 @@ class RandomSparseTransformation(StepCallback):
 
 
 def _mean_magnitudes(model: keras.Model, ticket: Ticket) -> tuple[float, float]:
-    """Mean absolute values of the kept and of the removed weights; 0.0 without any.
-
-    Counts the kernels from which the ticket removes something.
-    """
-    sums = np.zeros(2)
-    counts = np.zeros(2)
+    """Mean absolute values of kept and removed weights, of kernels that lose some."""
+    sums, counts = np.zeros(2), np.zeros(2)
     for _, kernel, mask in ticket.pairs(model):
         kept = np.count_nonzero(mask)
         if kept == mask.size:

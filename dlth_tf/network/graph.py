@@ -5,13 +5,14 @@ from typing import Any
 
 import keras
 from keras import tree
+from keras.layers import Layer
 
 from dlth_tf.keras_internals import functional_graph, input_name, nodes
 
 Visit = Callable[[Any, tuple, dict, list], list]
 """From an operation, its arguments and its symbolic outputs to one value per output."""
 
-Counterpart = Callable[[keras.layers.Layer], keras.layers.Layer]
+Counterpart = Callable[[Layer], Layer]
 """From a layer that is no model to a new one that takes its place."""
 
 
@@ -27,19 +28,11 @@ def require_graph(model: keras.Model) -> Any:
 
 
 def run_graph(graph: Any, inputs: Sequence, visit: Visit) -> list:
-    """Runs a graph on values of one's own instead of tensors.
+    """Runs a graph on values of one's own, of inputs and then of outputs, not on tensors.
 
-    Args:
-        graph: from `require_graph`. Models nested in it are visited like layers.
-        inputs: one value per input of the model.
-        visit: called for each use of an operation, with values in place of tensors.
-
-    Returns:
-        One value per output of the model.
+    Models nested in it are visited like layers.
     """
-    values = {
-        id(tensor): value for tensor, value in zip(graph.inputs, inputs, strict=True)
-    }
+    values = {id(x): value for x, value in zip(graph.inputs, inputs, strict=True)}
     for node in nodes(graph):
         args, kwargs = node.arguments.fill_in(values)
         results = visit(node.operation, args, kwargs, node.outputs)
@@ -48,18 +41,16 @@ def run_graph(graph: Any, inputs: Sequence, visit: Visit) -> list:
     return [values[id(tensor)] for tensor in graph.outputs]
 
 
-def copy_layer(layer: keras.layers.Layer, changes: Mapping) -> keras.layers.Layer:
+def copy_layer(layer: Layer, changes: Mapping) -> Layer:
     """A layer like another one, not built, with some of its config changed."""
-    config = layer.get_config() | changes
-    if isinstance(layer, keras.layers.Lambda):
-        # Its function comes from this process, not from a file of somebody's.
-        return type(layer).from_config(config, safe_mode=False)
-    return type(layer).from_config(config)
+    # The function of a Lambda comes from this process, not from a file of somebody's.
+    safe = {"safe_mode": False} if isinstance(layer, keras.layers.Lambda) else {}
+    return type(layer).from_config(layer.get_config() | changes, **safe)
 
 
 def rebuild(
     model: keras.Model, counterpart: Counterpart
-) -> tuple[keras.Model, list[tuple[keras.layers.Layer, keras.layers.Layer]]]:
+) -> tuple[keras.Model, list[tuple[Layer, Layer]]]:
     """Makes a model anew, layer by layer; models nested in it too.
 
     Unlike `keras.models.clone_model` it lets the shapes between the layers change, in
@@ -73,18 +64,16 @@ def rebuild(
 class _Rebuilding:
     def __init__(self, counterpart: Counterpart):
         self._make = counterpart
-        self._made: dict[int, keras.layers.Layer] = {}
-        self.layers: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
+        self._made: dict[int, Layer] = {}
+        self.layers: list[tuple[Layer, Layer]] = []
 
-    def model(
-        self, model: keras.Model, shapes: Sequence[tuple] | None = None
-    ) -> keras.Model:
+    def model(self, model: keras.Model, shapes: Sequence[tuple] = ()) -> keras.Model:
         """The counterpart of a model, for inputs of the given shapes."""
         graph = require_graph(model)
-        shapes = shapes or [tensor.shape for tensor in graph.inputs]
+        shapes = shapes or [x.shape for x in graph.inputs]
         inputs = [
-            keras.Input(batch_shape=shape, dtype=tensor.dtype, name=input_name(tensor))
-            for tensor, shape in zip(graph.inputs, shapes, strict=True)
+            keras.Input(batch_shape=shape, dtype=x.dtype, name=input_name(x))
+            for x, shape in zip(graph.inputs, shapes, strict=True)
         ]
         if isinstance(model, keras.Sequential):
             made = keras.Sequential(inputs, name=model.name)
@@ -108,7 +97,7 @@ class _Rebuilding:
         return tree.flatten(made(*args, **kwargs))
 
     def _counterpart(self, operation: Any, shapes: Sequence[tuple]) -> Any:
-        if not isinstance(operation, keras.layers.Layer):
+        if not isinstance(operation, Layer):
             return operation
         if id(operation) not in self._made:
             graph = functional_graph(operation)
@@ -116,14 +105,11 @@ class _Rebuilding:
                 made = self._make(operation)
                 self.layers.append((operation, made))
             else:
-                made = self.model(operation, _merged_shapes(graph.inputs, shapes))
+                # Sizes that are free in a nested model stay free.
+                shapes = [
+                    tuple(own and new for own, new in zip(x.shape, shape, strict=True))
+                    for x, shape in zip(graph.inputs, shapes, strict=True)
+                ]
+                made = self.model(operation, shapes)
             self._made[id(operation)] = made
         return self._made[id(operation)]
-
-
-def _merged_shapes(tensors: Sequence, shapes: Sequence[tuple]) -> list[tuple]:
-    """The shapes given, with the sizes free that are free in the nested model."""
-    return [
-        tuple(None if own is None else new for own, new in zip(x.shape, s, strict=True))
-        for x, s in zip(tensors, shapes, strict=True)
-    ]

@@ -12,13 +12,12 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras.layers import Layer
 
 from dlth_tf import keras_internals
 
 
-def walk_layers(
-    parent: keras.layers.Layer, path: str = ""
-) -> Iterator[tuple[str, keras.layers.Layer]]:
+def walk_layers(parent: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
     """Every layer below a model or layer, with its stable path, parents first."""
     taken: set[str] = set()
     for layer in keras_internals.layers_within(parent):
@@ -28,7 +27,7 @@ def walk_layers(
         yield from walk_layers(layer, f"{path}{name}/")
 
 
-def _name_without_counter(layer: keras.layers.Layer, parent: keras.layers.Layer) -> str:
+def _name_without_counter(layer: Layer, parent: Layer) -> str:
     # A Bidirectional layer puts a word before the names of its two.
     bidirectional = isinstance(parent, keras.layers.Bidirectional)
     first = "(forward_|backward_)?" if bidirectional else ""
@@ -41,11 +40,10 @@ def _automatic_name(thing: Any) -> str:
     return re.sub("([a-z])([A-Z])", r"\1_\2", automatic).lower()
 
 
-def own_variables(layer: keras.layers.Layer) -> dict[str, keras.Variable]:
-    """A layer's variables without those of the layers below it.
+def own_variables(layer: Layer) -> dict[str, keras.Variable]:
+    """A layer's variables without those of the layers below it, by name.
 
-    Weights without a name, which Keras numbers throughout the process, are numbered
-    within the layer.
+    Those without a name, which Keras numbers anew in each process, count in the layer.
     """
     named: dict[str, keras.Variable] = {}
     for variable in keras_internals.own_variables(layer):
@@ -65,10 +63,7 @@ def _not_taken(name: str, taken: Container[str]) -> str:
 
 
 def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
-    """Every variable of a model (weights, moving statistics, random seeds) by name.
-
-    Like the names of kernels, these depend on the architecture alone.
-    """
+    """Every variable of a model (weights, moving statistics, random seeds) by name."""
     named: dict[str, keras.Variable] = {}
     seen: set[int] = set()
     for path, layer in [("", model), *walk_layers(model)]:
@@ -88,12 +83,7 @@ def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
 
 
 def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
-    """Puts stored values into a model of the same architecture.
-
-    Raises:
-        ValueError: the values do not fit, naming the first variable that differs; the
-            model is then left as it was.
-    """
+    """Puts stored values into a model of the same architecture, all of them or none."""
     check_fit(model, {name: np.shape(value) for name, value in weights.items()})
     for name, variable in named_variables(model).items():
         variable.assign(weights[name])
@@ -102,16 +92,14 @@ def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
 def check_fit(model: keras.Model, shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Refuses stored values of these shapes, by the first that does not fit a model."""
     variables = named_variables(model)
+    misfit = f"The stored weights do not fit model '{model.name}':"
     for name in [*variables, *shapes]:
         if name not in shapes or name not in variables:
             holder = "model" if name in variables else "stored weights"
-            raise ValueError(
-                f"The stored weights do not fit model '{model.name}': only the {holder} "
-                f"has a variable '{name}'."
-            )
+            raise ValueError(f"{misfit} only the {holder} has a variable '{name}'.")
         expected, received = tuple(variables[name].shape), shapes[name]
         if expected != received:
             raise ValueError(
-                f"The stored weights do not fit model '{model.name}': variable '{name}' "
-                f"has shape {expected}, the stored one {received}."
+                f"{misfit} variable '{name}' has shape {expected}, the stored one "
+                f"{received}."
             )

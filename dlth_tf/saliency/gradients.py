@@ -59,10 +59,8 @@ class TrainingLoss:
         self._temperature = temperature
         self._batches: Batches = x
         if y is not None:
-            starts = range(0, len(x), batch_size)
-            self._batches = [
-                (x[i : i + batch_size], y[i : i + batch_size]) for i in starts
-            ]
+            batches = (slice(i, i + batch_size) for i in range(0, len(x), batch_size))
+            self._batches = [(x[batch], y[batch]) for batch in batches]
 
     @property
     def kernels(self) -> dict[str, np.ndarray]:
@@ -82,9 +80,8 @@ class TrainingLoss:
         return self._mean(hessian_product(self._value), in_order)
 
     def _value(self, tensors: list, x: Any, y: Any) -> Any:
-        outputs = outputs_with(
-            self._model, list(self._kernels.values()), tensors, x, training=True
-        )
+        variables = list(self._kernels.values())
+        outputs = outputs_with(self._model, variables, tensors, x, training=True)
         return ops.mean(self._loss(y, outputs / self._temperature))
 
     def _mean(self, derivative: Callable, *vectors: list) -> dict[str, np.ndarray]:
@@ -108,11 +105,7 @@ class TrainingLoss:
 
 
 def outputs_with(
-    model: keras.Model,
-    variables: Sequence[keras.Variable],
-    values: Sequence,
-    x: Any,
-    training: bool,
+    model: keras.Model, variables: list, values: Sequence, x: Any, training: bool
 ) -> Any:
     """What a model returns for `x` if some of its variables had other values."""
     with keras.StatelessScope(list(zip(variables, values, strict=True))):
@@ -151,10 +144,7 @@ def gradient(function: Callable) -> Callable:
 
 
 def hessian_product(function: Callable) -> Callable:
-    """The Hessian of `function(tensors, *inputs)` times vectors, as a function.
-
-    It is called with the tensors, one vector of the shape of each, and the inputs.
-    """
+    """The Hessian of `function(tensors, *inputs)` times vectors, which come second."""
     first = _derivative(function)
 
     def slope(tensors: list, vectors: list, *inputs: Any) -> Any:
@@ -168,10 +158,8 @@ def hessian_product(function: Callable) -> Callable:
 @contextlib.contextmanager
 def float64_available() -> Iterator[None]:
     """Within it results may be float64, as Keras has it on TensorFlow alone."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(keras_internals.float64_kept())
-        if _BACKEND == "jax":
-            stack.enter_context(jax.enable_x64(True))
+    wide = jax.enable_x64(True) if _BACKEND == "jax" else contextlib.nullcontext()
+    with keras_internals.float64_kept(), wide:
         yield
 
 

@@ -69,7 +69,13 @@ def synflow_ticket(
         raise ValueError(f"`rounds` must be at least 1. Received: {rounds}")
     shapes = shapes_at_hand(model, name_patterns(sparsity))
     pools = sparsity_pools(shapes, sparsity)
-    _check_monotone(model)
+    for path, layer in walk_layers(model):
+        if isinstance(layer, keras.layers.GRUCell):
+            raise ValueError(
+                "SynFlow needs outputs that grow with the weights. Received: model "
+                f"'{model.name}' with the GRU '{path}', whose update gate holds back "
+                "what its other weights let in."
+            )
     flow = _Flow(model, input_shape)
     if tables := shapes.keys() - flow.magnitudes:
         raise ValueError(
@@ -86,16 +92,6 @@ def synflow_ticket(
         of_round = pools if done == rounds else _partly(pools, done / rounds)
         masks = SingleWeights(shapes, of_round).highest_masks(scores)
     return Ticket({name: masks[name] for name in flow.magnitudes})
-
-
-def _check_monotone(model: keras.Model) -> None:
-    for path, layer in walk_layers(model):
-        if isinstance(layer, keras.layers.GRUCell):
-            raise ValueError(
-                "SynFlow needs outputs that grow with the weights. Received: model "
-                f"'{model.name}' with the GRU '{path}', whose update gate holds back "
-                "what its other weights let in."
-            )
 
 
 def _partly(pools: Sequence[Pool], way: float) -> list[Pool]:

@@ -57,16 +57,11 @@ class StepCallback(Participant, keras.callbacks.Callback):
         return self.initial_step + int(ops.convert_to_numpy(self._door.updates))
 
     def variable(
-        self,
-        value: Any,
-        dtype: str,
-        name: str,
-        like: keras.Variable | None = None,
-        saved: bool = False,
+        self, value: Any, dtype: str, name: str, like: Any = None, saved: bool = False
     ) -> keras.Variable:
-        """Makes a variable that steps read and change; see `Door.variable`.
+        """Makes what steps change; it is `saved` if a training can't go on without it.
 
-        It is `saved` if a training can't go on without it.
+        On several devices it is laid out as the weight is that it is `like`.
         """
         variable = self._door.variable(value, dtype, name, like)
         self.variables.append(variable)

@@ -22,12 +22,7 @@ _STATE = "sparse_training"
 
 
 class Participant:
-    """What the door asks of a callback; as it stands, one that changes nothing.
-
-    Attributes:
-        variables: what steps read and change.
-        saved_variables: those of them without which a training can't go on.
-    """
+    """What the door asks of a callback; as it stands, one that changes nothing."""
 
     is_saved = False
     """Whether a training can't go on without `step` and `saved_variables`. Then whoever
@@ -98,10 +93,7 @@ class Door:
     def variable(
         self, value: Any, dtype: str, name: str, like: keras.Variable | None = None
     ) -> keras.Variable:
-        """A variable that steps may read and change: one copy on each replica.
-
-        It is sharded over devices like the weight of the same shape that is given.
-        """
+        """One that steps may change: a copy on each replica, sharded like a weight."""
         on_tensorflow = keras.backend.backend() == "tensorflow"
         scope = self._model.distribute_strategy.scope if on_tensorflow else None
         with scope() if scope else contextlib.nullcontext():
@@ -182,9 +174,8 @@ class Door:
         self._show_state()
         if keras.backend.backend() == "jax":
             variables = [self.updates, *(v for c in self._callbacks for v in c.variables)]
-            self._carried = keras_internals.CarriedVariables(
-                self._model.optimizer, variables
-            )
+            carry = keras_internals.CarriedVariables
+            self._carried = carry(self._model.optimizer, variables)
 
     def _show_state(self) -> None:
         saved = [callback for callback in self._callbacks if callback.is_saved]

@@ -42,33 +42,22 @@ class Update:
         return id(variable) in self._place
 
     def add_to_gradient(self, variable: keras.Variable, addition: Callable) -> None:
-        """Adds to the gradient of one of `variables` what a penalty would, loss apart.
-
-        `addition` gives what is added, for the variable's value.
-        """
+        """Adds to a variable's gradient a function of its value, as a penalty would."""
         self._additions[self._place[id(variable)]].append(addition)
 
     def gradients(self) -> list:
         """For each variable its gradient with all additions; None if it has neither."""
         # The optimizer divides by its loss scale, and adds up what replicas give.
         scale = (self.optimizer.loss_scale_factor or 1.0) / _replicas()
-        return [
-            _sum(gradient, variable, additions, scale) if additions else gradient
-            for gradient, variable, additions in zip(
-                self._gradients, self.variables, self._additions, strict=True
-            )
-        ]
+        parts = zip(self._gradients, self.variables, self._additions, strict=True)
+        return [_sum(*part, scale) if part[-1] else part[0] for part in parts]
 
     def full_gradient(self, variable: keras.Variable, gradients: list) -> Any:
-        """A variable's gradient over all batches of a step, and over all replicas.
-
-        `gradients` are this replica's, of the step's last batch.
-        """
+        """A variable's gradient over all batches of a step, and over all replicas."""
         gradient = ops.convert_to_tensor(gradients[self._place[id(variable)]])
         gathered = keras_internals.gathered_gradient(self.optimizer, variable)
-        return sum_over_replicas(
-            gradient if gathered is None else gradient + gathered.value
-        )
+        total = gradient if gathered is None else gradient + gathered.value
+        return _sum_over_replicas(total)
 
     def keep_zero(self, variable: keras.Variable, mask: keras.Variable) -> None:
         """Sets what a mask removes to zero, in the optimizer's average of it too."""
@@ -119,8 +108,7 @@ def either_on_replicas(
     context.merge_call(on_each_replica, args=(condition, gradients))
 
 
-def sum_over_replicas(gradient: Any) -> Any:
-    """A gradient that each replica has its part of."""
+def _sum_over_replicas(gradient: Any) -> Any:
     if _replicas() == 1:
         return gradient
     context = tf.distribute.get_replica_context()

@@ -32,11 +32,7 @@ def check_installed() -> None:
 
 
 def pruning_engine(variables: list[tuple], schedule: Any, step: Callable) -> Any:
-    """TFMOT's engine, which updates masks when a schedule says so.
-
-    It takes (weights, mask, threshold) for each kernel, as TensorFlow variables, and what
-    gives the current step, counted from 1, as an int64 tensor.
-    """
+    """TFMOT's engine, for (weights, mask, threshold) each; the step counts from 1."""
     return _module("pruning_impl").Pruning(
         training_step_fn=step,
         pruning_vars=variables,
@@ -47,10 +43,7 @@ def pruning_engine(variables: list[tuple], schedule: Any, step: Callable) -> Any
 
 
 def as_schedule(schedule: Any, pattern: str = "*") -> Any:
-    """A TFMOT schedule as it is; a number as the schedule that prunes once, at step 1.
-
-    Errors name the pattern of the kernels that it is for.
-    """
+    """A TFMOT schedule as it is; a number as the schedule that prunes once, at step 1."""
     schedules = _module("pruning_schedule")
     if isinstance(schedule, schedules.PruningSchedule):
         return schedule
@@ -62,16 +55,11 @@ def as_schedule(schedule: Any, pattern: str = "*") -> Any:
         )
     if not 0.0 <= schedule < 1.0:
         raise ValueError(f"`schedule` must be in [0, 1). Received: {schedule}{where}")
-    return schedules.ConstantSparsity(
-        float(schedule), begin_step=1, end_step=1, frequency=1
-    )
+    return schedules.ConstantSparsity(float(schedule), 1, end_step=1, frequency=1)
 
 
 def gradual_schedule(final_sparsity: float, end_step: int, every: int) -> Any:
-    """TFMOT's schedule from dense to a sparsity, fast at first (to the third power).
-
-    Steps count from 1; `end_step` is a multiple of `every`.
-    """
+    """TFMOT's schedule from dense to a sparsity; `end_step` is a multiple of `every`."""
     schedules = _module("pruning_schedule")
     return schedules.PolynomialDecay(0.0, final_sparsity, 0, end_step, frequency=every)
 

@@ -4,7 +4,7 @@ import functools
 import logging
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -80,7 +80,7 @@ class MagnitudePruning(StepCallback):
         by_pattern = schedule if isinstance(schedule, Mapping) else {"*": schedule}
         self.schedules = {p: as_schedule(s, p) for p, s in by_pattern.items()}
         super().__init__(initial_step)
-        self._groups: list[_PrunedKernels] = []
+        self._groups: list[_Group] = []
         self._shapes: dict[str, tuple[int, ...]] = {}
 
     @property
@@ -96,21 +96,26 @@ class MagnitudePruning(StepCallback):
                 "callback to `model.fit` first."
             )
         masks = {name: np.ones(shape, np.bool_) for name, shape in self._shapes.items()}
-        for group in self._groups:
-            masks |= group.kept()
-        return Ticket(masks)
+        return Ticket(
+            masks | {p.name: ops.convert_to_numpy(p.mask) != 0 for p in self._pruned()}
+        )
 
     def build(self, model: keras.Model) -> None:
         kernels = maskable_kernels(model, name_patterns(self.schedules))
-        followers = _kernels_by_schedule(kernels, self.schedules)
+        first = first_matches(kernels, self.schedules)
         self._shapes = {name: tuple(kernel.shape) for name, kernel in kernels.items()}
-        variable = functools.partial(self.variable, saved=True)
-        self._groups = [_PrunedKernels(*follower, variable) for follower in followers]
+        self._groups = [
+            _Group(self, schedule, {n: kernels[n] for n in first if first[n] == pattern})
+            for pattern, schedule in self.schedules.items()
+        ]
+
+    def _pruned(self) -> "list[_Pruned]":
+        return [pruned for group in self._groups for pruned in group.kernels]
 
     def begin(self) -> None:
         if self.initial_step and self.step == self.initial_step:
-            for group in self._groups:
-                group.remove_zeros()
+            for pruned in self._pruned():
+                pruned.mask.assign(ops.convert_to_numpy(pruned.kernel) != 0)
 
     def around_train_step(self, train_step: Callable) -> Callable:
         # The images of a step must meet the masks that TFMOT updates before it.
@@ -130,8 +135,8 @@ class MagnitudePruning(StepCallback):
         return ops.cast(steps_before + self.initial_step + 1, "int64")
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        for group in self._groups:
-            group.forget_attempts()
+        for pruned in self._pruned():
+            pruned.attempt.assign(np.zeros(pruned.attempt.shape))
         if logs is not None:
             logs["sparsity"] = self.ticket.sparsity
 
@@ -143,41 +148,46 @@ class MagnitudePruning(StepCallback):
             group.warn_if_unfinished(ticket.sparsity_per_kernel(), self.step)
 
 
-def _kernels_by_schedule(
-    kernels: dict[str, keras.Variable], schedules: Mapping[str, Any]
-) -> list[tuple[Any, dict[str, keras.Variable]]]:
-    """Each schedule with the kernels that follow it: those its pattern matches first."""
-    followed: dict[str, dict] = {pattern: {} for pattern in schedules}
-    for name, pattern in first_matches(kernels, schedules).items():
-        followed[pattern][name] = kernels[name]
-    return [(schedules[pattern], some) for pattern, some in followed.items()]
+class _Pruned(NamedTuple):
+    """A kernel under a schedule; `attempt` is what the optimizer made of the removed."""
+
+    name: str
+    kernel: keras.Variable
+    mask: keras.Variable
+    threshold: keras.Variable
+    attempt: keras.Variable
+
+    def keep_attempt(self) -> None:
+        self.attempt.assign(kept(ops.equal(self.mask.value, 0), self.kernel))
 
 
-class _PrunedKernels:
+class _Group:
     """The kernels that follow one schedule, with the engine that updates their masks.
 
     TFMOT lets an optimizer step move removed weights and sets them to zero in the next
     step, after a mask update has seen them. Here they are zero at once. What the
-    optimizer tried to make of them (`_attempts`) is kept if a mask update comes next,
-    and put back for as long as that takes. `variable` makes a variable of the step from
-    its value, type and name.
+    optimizer tried to make of them is kept if a mask update comes next, and put back for
+    as long as that takes.
     """
 
     def __init__(
-        self, schedule: Any, kernels: Mapping[str, keras.Variable], variable: Callable
+        self,
+        pruning: MagnitudePruning,
+        schedule: Any,
+        kernels: Mapping[str, keras.Variable],
     ):
+        variable = functools.partial(pruning.variable, saved=True)
         self.schedule = schedule
-        self._kernels = kernels
-        self._masks: list[keras.Variable] = []
-        self._attempts: list[keras.Variable] = []
-        self._variables: list[tuple] = []
-        for kernel in kernels.values():
-            shape, dtype = tuple(kernel.shape), kernel.dtype
-            mask = variable(np.ones(shape), dtype, "mask")
-            threshold = variable(np.zeros(()), dtype, "threshold")
-            self._masks.append(mask)
-            self._attempts.append(variable(np.zeros(shape), dtype, "attempt"))
-            self._variables.append((kernel.value, mask.value, threshold.value))
+        self.kernels = [
+            _Pruned(
+                name,
+                kernel,
+                variable(np.ones(kernel.shape), kernel.dtype, "mask"),
+                variable(np.zeros(()), kernel.dtype, "threshold"),
+                variable(np.zeros(kernel.shape), kernel.dtype, "attempt"),
+            )
+            for name, kernel in kernels.items()
+        ]
         self._updated_at = variable(0, "int64", "updated_at")
 
     def update_if_due(self, step: Any) -> None:
@@ -192,19 +202,20 @@ class _PrunedKernels:
     def remove(self, update: Update, step: Any) -> None:
         """At the end of a step, counted from 1: removed weights are zero."""
         due_next = self.schedule(step + 1)[0]
-        for kernel, mask, attempt in zip(
-            self._kernels.values(), self._masks, self._attempts, strict=True
-        ):
-            if kernel in update:
-                keep = functools.partial(_keep_attempt, attempt, kernel, mask)
-                either(due_next, keep, lambda: None, [])
-                update.keep_zero(kernel, mask)
+        for pruned in self.kernels:
+            if pruned.kernel in update:
+                either(due_next, pruned.keep_attempt, lambda: None, [])
+                update.keep_zero(pruned.kernel, pruned.mask)
 
     def _update_masks(self, step: Any) -> None:
-        for kernel, attempt in zip(self._kernels.values(), self._attempts, strict=True):
-            kernel.value.assign_add(attempt)
-        engine = pruning_engine(self._variables, self.schedule, lambda: step)
-        for weights, mask, threshold in self._variables:
+        for pruned in self.kernels:
+            pruned.kernel.value.assign_add(pruned.attempt)
+        variables = [
+            (pruned.kernel.value, pruned.mask.value, pruned.threshold.value)
+            for pruned in self.kernels
+        ]
+        engine = pruning_engine(variables, self.schedule, lambda: step)
+        for weights, mask, threshold in variables:
             # The engine's own `conditional_mask_update` and `weight_mask_op` talk to the
             # other replicas, which TensorFlow refuses inside a condition. Every replica
             # has the same weights, and so finds the same masks by itself.
@@ -214,24 +225,11 @@ class _PrunedKernels:
             weights.assign(weights * mask)
         self._updated_at.assign(step)
 
-    def forget_attempts(self) -> None:
-        for attempt in self._attempts:
-            attempt.assign(np.zeros(attempt.shape))
-
-    def remove_zeros(self) -> None:
-        for kernel, mask in zip(self._kernels.values(), self._masks, strict=True):
-            mask.assign(keras.ops.convert_to_numpy(kernel) != 0)
-
-    def kept(self) -> dict[str, np.ndarray]:
-        masks = [keras.ops.convert_to_numpy(mask) != 0 for mask in self._masks]
-        return dict(zip(self._kernels, masks, strict=True))
-
     def warn_if_unfinished(self, reached: Mapping[str, float], step: int) -> None:
         """Warns of the first kernel that has more weights than the schedule means."""
-        schedule = self.schedule
-        target = getattr(schedule, "target_sparsity", 0.0)
-        final = getattr(schedule, "final_sparsity", target)
-        for name, kernel in self._kernels.items():
+        target = getattr(self.schedule, "target_sparsity", 0.0)
+        final = getattr(self.schedule, "final_sparsity", target)
+        for name, kernel, *_ in self.kernels:
             if (final - reached[name]) * math.prod(kernel.shape) > 1:
                 _log.warning(
                     "Pruning ended after %d steps with kernel '%s' at sparsity %.4g, "
@@ -243,9 +241,3 @@ class _PrunedKernels:
                     final,
                 )
                 return
-
-
-def _keep_attempt(
-    attempt: keras.Variable, kernel: keras.Variable, mask: keras.Variable
-) -> None:
-    attempt.assign(kept(ops.equal(mask.value, 0), kernel))

@@ -85,24 +85,22 @@ class Ticket:
         """
         kernels = maskable_kernels(model, tables=self.masks)
         variables = maskable_variables(model, tables=self.masks)
+        misfit = f"The ticket does not fit model '{model.name}':"
         for name in [*self.masks, *kernels]:
             if name not in variables:
                 raise ValueError(
-                    f"The ticket does not fit model '{model.name}': it has a mask for "
-                    f"kernel '{name}', which the model lacks. The model's kernels: "
-                    f"{', '.join(kernels)}"
+                    f"{misfit} it has a mask for kernel '{name}', which the model lacks. "
+                    f"The model's kernels: {', '.join(kernels)}"
                 )
+            shape = tuple(variables[name].shape)
             if name not in self.masks:
                 raise ValueError(
-                    f"The ticket does not fit model '{model.name}': it has no mask for "
-                    f"kernel '{name}' of shape {tuple(kernels[name].shape)}. "
+                    f"{misfit} it has no mask for kernel '{name}' of shape {shape}. "
                     f"The ticket's kernels: {', '.join(self.masks)}"
                 )
-            if self.masks[name].shape != tuple(variables[name].shape):
+            if (received := self.masks[name].shape) != shape:
                 raise ValueError(
-                    f"The ticket does not fit model '{model.name}': kernel '{name}' "
-                    f"has shape {tuple(variables[name].shape)}, its mask "
-                    f"{self.masks[name].shape}."
+                    f"{misfit} kernel '{name}' has shape {shape}, its mask {received}."
                 )
         return [(name, variables[name], mask) for name, mask in self.masks.items()]
 

@@ -56,10 +56,7 @@ def write(
 class TicketFile:
     """A file of which the header is read; nothing large is inflated yet.
 
-    Attributes:
-        masks: their shapes by name.
-        variables: their shapes by name, those with a mask in full.
-        size: bytes that the packed masks and the stored values take.
+    `masks` and `variables` are shapes by name, in full; `size` is the bytes they take.
     """
 
     def __init__(self, path: str | os.PathLike):

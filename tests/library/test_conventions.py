@@ -1,6 +1,7 @@
 """What a user of any Python package expects of this one."""
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
@@ -77,6 +78,22 @@ def test_the_library_knows_neither_the_program_nor_official():
             room = module.removeprefix("dlth_tf.").split(".")[0]
             ours = not module.startswith("dlth_tf.") or is_library(room)
             assert ours and not module.startswith("official"), (path, module)
+
+
+def test_no_module_of_the_library_imports_itself_by_way_of_others():
+    imports = {}
+    for path in library():
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        found = re.findall(
+            r"^\s*from ([\w.]+) import \(?([^)\n]*)", path.read_text(), re.M
+        )
+        imports[name.removesuffix(".__init__")] = {
+            module
+            for home, names in found
+            for module in [home, *(f"{home}.{n.strip()}" for n in names.split(","))]
+            if module.startswith("dlth_tf.")
+        }
+    graphlib.TopologicalSorter(imports).prepare()
 
 
 def test_what_is_private_in_keras_is_used_in_one_module():

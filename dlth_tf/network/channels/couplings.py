@@ -14,14 +14,9 @@ class LeftWhole(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Channels:
-    """The channels of one tensor.
+    """The channels of one tensor, at each position of its channel axis.
 
-    Attributes:
-        ids: the channel (see `Couplings`) at each position of the channel axis.
-        vanishes: per position, whether the tensor is exactly zero there once the channel
-            is removed.
-        axis: the channel axis, counted from 0.
-        shape: shape of the tensor, None for a free size.
+    `vanishes` says whether the tensor is exactly zero there once the channel is removed.
     """
 
     ids: np.ndarray
@@ -34,9 +29,7 @@ class Channels:
 class Use:
     """An axis of a variable whose positions belong to channels.
 
-    Attributes:
-        masked: the positions are set to zero to remove a channel. Otherwise they only
-            go with it.
+    They are `masked`, set to zero to remove a channel, or only go with it.
     """
 
     variable: keras.Variable
@@ -91,7 +84,7 @@ class Couplings:
                 self._reasons.setdefault(one, reason)
 
     def keep(self, ids: np.ndarray, reason: str, override: bool = False) -> None:
-        """Channels that must not be removed, and why: the first reason counts."""
+        """Channels that must stay; the first reason counts, or one that overrides it."""
         for channel in ids.tolist():
             root = self._root(channel)
             if override or root not in self._reasons:
@@ -106,9 +99,8 @@ class Couplings:
     ) -> None:
         """Notes that channels lie along an axis of a variable, the same at every use."""
         axis %= len(variable.shape)
-        earlier = self._uses.setdefault(
-            (id(variable), axis), Use(variable, axis, ids, masked)
-        )
+        use = Use(variable, axis, ids, masked)
+        earlier = self._uses.setdefault((id(variable), axis), use)
         if earlier.ids is not ids:
             self.couple(earlier.ids, ids)
 

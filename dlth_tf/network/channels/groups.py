@@ -182,15 +182,11 @@ def _coupled_alike(
     order = {name: place for place, name in enumerate(kernels)}
     grouped: dict[tuple, list] = {}
     for places in channels:
-        filters = sorted(
-            (order[name], len(positions))
-            for name, positions in places.items()
-            if name in order
-        )
+        lengths = {name: len(positions) for name, positions in places.items()}
+        filters = sorted((order[n], lengths[n]) for n in lengths if n in order)
         if filters:
-            grouped.setdefault(tuple(filters), []).append(
-                {name: tuple(positions) for name, positions in places.items()}
-            )
+            channel = {name: tuple(positions) for name, positions in places.items()}
+            grouped.setdefault(tuple(filters), []).append(channel)
     return tuple(
         ChannelGroup(tuple(kernels[place] for place, _ in filters), tuple(of_group))
         for filters, of_group in sorted(grouped.items())

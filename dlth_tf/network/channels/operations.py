@@ -35,14 +35,7 @@ _ACTIVATIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """One use of a layer, or of an operation that is none, in a graph.
-
-    Attributes:
-        layer: the layer or operation.
-        inputs: the tensors among its arguments.
-        output: its symbolic output.
-        couplings: where it is noted which channels lie where.
-    """
+    """One use of a layer, or of an operation that is none, in a graph."""
 
     layer: Any
     inputs: Sequence[Channels]
