@@ -23,10 +23,9 @@ CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
 CELLS = (layers.SimpleRNNCell, layers.GRUCell, layers.LSTMCell, ConvLSTMCell)
 """The cells of recurrent layers, which hold a `kernel` and a `recurrent_kernel`."""
 
+_DENSE = (layers.Dense, layers.EinsumDense)
 _KERNELS = {
-    (layers.Dense, layers.EinsumDense, *CONVOLUTIONS, *TRANSPOSED, *DEPTHWISE): [
-        "kernel"
-    ],
+    (*_DENSE, *CONVOLUTIONS, *TRANSPOSED, *DEPTHWISE): ["kernel"],
     SEPARABLE: ["depthwise_kernel", "pointwise_kernel"],
     CELLS: ["kernel", "recurrent_kernel"],
 }
@@ -131,14 +130,14 @@ def _distinct_kernels(model: keras.Model, tables: Iterable[str]) -> Iterator[_Ke
 def _own_kernels(path: str, layer: Layer) -> Iterator[_Kernel]:
     if hasattr(layer, "get_prunable_weights"):
         yield from _prunable_weights(path, layer)
-    elif isinstance(layer, layers.RNN):
+        return
+    if isinstance(layer, layers.RNN):
         yield from _own_kernels(path, layer.cell)
-    else:
-        found = (names for types, names in _KERNELS.items() if isinstance(layer, types))
-        names = next(found, [])
-        for name in names:
-            full = path if len(names) == 1 else f"{path}/{name}"
-            yield _kernel(full, layer, name, path)
+    for types, names in _KERNELS.items():
+        if isinstance(layer, types):
+            for name in names:
+                full = path if len(names) == 1 else f"{path}/{name}"
+                yield _kernel(full, layer, name, path)
 
 
 def _prunable_weights(path: str, layer: Layer) -> Iterator[_Kernel]:
