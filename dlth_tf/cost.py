@@ -3,30 +3,25 @@
 import dataclasses
 import math
 import re
+from typing import Any
 
 import keras
 import numpy as np
 from keras import layers, tree
 
-from dlth_tf.network.graph import functional_graph, require_graph, run_graph
-from dlth_tf.network.kernels import CELLS, walk_layers
+from dlth_tf.keras_internals import functional_graph
+from dlth_tf.network.graph import require_graph, run_graph
+from dlth_tf.network.kernels import (
+    CELLS,
+    CONVOLUTIONS,
+    DEPTHWISE,
+    SEPARABLE,
+    TRANSPOSED,
+)
+from dlth_tf.network.variables import walk_layers
 from dlth_tf.tickets.ticket import Ticket
 
-_TRANSPOSED = (
-    layers.Conv1DTranspose,
-    layers.Conv2DTranspose,
-    layers.Conv3DTranspose,
-)
-_CONVOLUTIONS = (
-    layers.Conv1D,
-    layers.Conv2D,
-    layers.Conv3D,
-    layers.DepthwiseConv1D,
-    layers.DepthwiseConv2D,
-    layers.SeparableConv1D,
-    layers.SeparableConv2D,
-    *_TRANSPOSED,
-)
+_CONVOLUTIONS = (*CONVOLUTIONS, *SEPARABLE, *DEPTHWISE, *TRANSPOSED)
 _RECURRENT = (layers.RNN, layers.Bidirectional)
 _CONVOLUTIONAL_RECURRENT = (layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D)
 
@@ -112,17 +107,17 @@ def layer_costs(model: keras.Model, ticket: Ticket | None = None) -> ModelCost:
 
 
 class _Count:
-    def __init__(self, model, masks):
+    def __init__(self, model: keras.Model, masks: dict[int, np.ndarray]):
         self._masks = masks
         self._paths = {id(layer): path for path, layer in walk_layers(model)}
         self._costs: dict[int, LayerCost] = {}
         self._counted: set[int] = set()
 
-    def of(self, graph) -> ModelCost:
+    def of(self, graph: Any) -> ModelCost:
         run_graph(graph, graph.inputs, self._visit)
         return ModelCost(tuple(self._costs.values()))
 
-    def _visit(self, operation, args, kwargs, outputs):
+    def _visit(self, operation: Any, args: tuple, kwargs: dict, outputs: list) -> list:
         graph = functional_graph(operation)
         inputs = [x for x in tree.flatten([args, kwargs]) if hasattr(x, "shape")]
         if graph is not None:
@@ -133,7 +128,7 @@ class _Count:
             self._add(operation, inputs, outputs[0])
         return outputs
 
-    def _add(self, layer, inputs, output) -> None:
+    def _add(self, layer: layers.Layer, inputs: list, output: Any) -> None:
         path = self._paths[id(layer)]
         steps = inputs[0].shape[1:2] if isinstance(layer, _RECURRENT) else ()
         if None in (*steps, *output.shape[1:]):
@@ -142,59 +137,49 @@ class _Count:
                 "Build the model for a fixed one. Received: input "
                 f"{inputs[0].shape}, output {output.shape}"
             )
-        multiply_adds, kept_multiply_adds = self._multiply_adds(layer, inputs, output)
-        earlier = self._costs.get(id(layer))
-        if earlier is not None:
-            self._costs[id(layer)] = dataclasses.replace(
-                earlier,
-                multiply_adds=earlier.multiply_adds + multiply_adds,
-                kept_multiply_adds=earlier.kept_multiply_adds + kept_multiply_adds,
-            )
-            return
-        new = [v for v in layer.weights if id(v) not in self._counted]
-        self._counted.update(map(id, new))
-        self._costs[id(layer)] = LayerCost(
-            path,
-            type(layer).__name__,
-            tuple(output.shape[1:]),
-            sum(math.prod(variable.shape) for variable in new),
-            multiply_adds,
-            sum(self._kept(variable) for variable in new),
-            kept_multiply_adds,
+        if id(layer) not in self._costs:
+            new = [v for v in layer.weights if id(v) not in self._counted]
+            self._counted.update(map(id, new))
+            size, kept = self._sizes(new)
+            shape = tuple(output.shape[1:])
+            cost = LayerCost(path, type(layer).__name__, shape, size, 0, kept, 0)
+            self._costs[id(layer)] = cost
+        cost, positions = self._costs[id(layer)], _positions(layer, inputs, output)
+        size, kept = self._sizes(_multiplied(layer)) if positions else (0, 0)
+        self._costs[id(layer)] = dataclasses.replace(
+            cost,
+            multiply_adds=cost.multiply_adds + positions * size,
+            kept_multiply_adds=cost.kept_multiply_adds + positions * kept,
         )
 
-    def _multiply_adds(self, layer, inputs, output) -> tuple[int, int]:
-        positions = _positions(layer, inputs, output)
-        if not positions:
-            return 0, 0
-        kernels = _multiplied(layer)
-        return (
-            positions * sum(math.prod(kernel.shape) for kernel in kernels),
-            positions * sum(self._kept(kernel) for kernel in kernels),
+    def _sizes(self, variables: list[keras.Variable]) -> tuple[int, int]:
+        """How many weights variables have, and how many of them the masks leave."""
+        sizes = [math.prod(variable.shape) for variable in variables]
+        masks = [self._masks.get(id(variable)) for variable in variables]
+        kept = (
+            size if mask is None else int(np.count_nonzero(mask))
+            for size, mask in zip(sizes, masks, strict=True)
         )
-
-    def _kept(self, variable) -> int:
-        mask = self._masks.get(id(variable))
-        return math.prod(variable.shape) if mask is None else int(np.count_nonzero(mask))
+        return sum(sizes), sum(kept)
 
 
-def _multiplied(layer) -> list[keras.Variable]:
+def _multiplied(layer: layers.Layer) -> list[keras.Variable]:
     """The kernels of a layer."""
     if isinstance(layer, _RECURRENT):
-        cells = [cell for cell in layer._flatten_layers() if isinstance(cell, CELLS)]
+        cells = [cell for _, cell in walk_layers(layer) if isinstance(cell, CELLS)]
         return [kernel for x in cells for kernel in (x.kernel, x.recurrent_kernel)]
     if isinstance(layer, layers.ReversibleEmbedding):
         return layer.weights[-1:]  # Of two, the second one is for the way back.
     return [v for v in layer.weights if v is not getattr(layer, "bias", None)]
 
 
-def _positions(layer, inputs, output) -> int:
+def _positions(layer: layers.Layer, inputs: list, output: Any) -> int:
     """How many times a layer multiplies by each weight of its kernels."""
     if isinstance(layer, layers.Dense):
         return math.prod(output.shape[1:-1])
     if isinstance(layer, _CONVOLUTIONS):
         # A transposed convolution spreads each position of its input.
-        shape = (inputs[0] if isinstance(layer, _TRANSPOSED) else output).shape
+        shape = (inputs[0] if isinstance(layer, TRANSPOSED) else output).shape
         first = layer.data_format == "channels_first"
         return math.prod(shape[2:] if first else shape[1:-1])
     if isinstance(layer, _RECURRENT):
@@ -210,7 +195,7 @@ def _positions(layer, inputs, output) -> int:
     return 0
 
 
-def _positions_of_a_step(layer, output) -> int:
+def _positions_of_a_step(layer: layers.Layer, output: Any) -> int:
     recurrent = getattr(layer, "forward_layer", layer)
     if not isinstance(recurrent, _CONVOLUTIONAL_RECURRENT):
         return 1

@@ -20,8 +20,8 @@ from dlth_tf.experiment import flags as program_flags
 from dlth_tf.experiment.command_line import (
     start_tensorflow_quietly,
 )
+from dlth_tf.files import atomic_write
 from dlth_tf.metrics import measure
-from dlth_tf.storage.files import atomic_write
 from official import data
 from official.common.path_flag import DEFINE_path
 

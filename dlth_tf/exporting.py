@@ -13,10 +13,10 @@ from typing import Protocol
 import keras
 import numpy as np
 
+from dlth_tf.files import atomic_folder
 from dlth_tf.folding import fold_batch_norm
-from dlth_tf.network.graph import functional_graph
+from dlth_tf.keras_internals import functional_graph
 from dlth_tf.network.kernels import maskable_kernels
-from dlth_tf.storage.files import atomic_folder
 
 _LOGITS, _PROBABILITIES = "logits", "probabilities"
 # Rounding, also of deep or half-precision networks, stays below; another graph does not.

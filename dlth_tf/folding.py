@@ -1,16 +1,15 @@
 """From a trained network to one that infers faster, its BatchNorm folded away."""
 
 import collections
+from typing import Any
 
 import keras
 import numpy as np
 from keras import layers, tree
 
-from dlth_tf.network.graph import functional_graph, require_graph, run_graph
-from dlth_tf.network.rebuilding import copy_layer, rebuild
-
-_CHANNELS_LAST_IN_KERNEL = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.Dense)
-_DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+from dlth_tf.keras_internals import functional_graph
+from dlth_tf.network.graph import copy_layer, rebuild, require_graph, run_graph
+from dlth_tf.network.kernels import CONVOLUTIONS, DEPTHWISE
 
 
 def fold_batch_norm(model: keras.Model) -> keras.Model:
@@ -44,7 +43,7 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     folds = _folds(model)
     folded = {id(norm) for norm in folds.values()}
 
-    def counterpart(layer):
+    def counterpart(layer: layers.Layer) -> layers.Layer:
         if id(layer) in folded:
             return layers.Identity(name=layer.name, dtype=layer.dtype_policy.name)
         return copy_layer(layer, {"use_bias": True} if id(layer) in folds else {})
@@ -58,7 +57,9 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     return fast
 
 
-def _assign_folded(layer, norm: layers.BatchNormalization, copy) -> None:
+def _assign_folded(
+    layer: layers.Layer, norm: layers.BatchNormalization, copy: layers.Layer
+) -> None:
     kernel, mean, variance = (
         keras.ops.convert_to_numpy(variable).astype(np.float64)
         for variable in (layer.kernel, norm.moving_mean, norm.moving_variance)
@@ -71,7 +72,7 @@ def _assign_folded(layer, norm: layers.BatchNormalization, copy) -> None:
         shift = shift + keras.ops.convert_to_numpy(norm.beta)
     if layer.use_bias:
         shift = shift + keras.ops.convert_to_numpy(layer.bias) * scale
-    if isinstance(layer, _DEPTHWISE):
+    if isinstance(layer, DEPTHWISE):
         scale = scale.reshape(kernel.shape[-2:])
     copy.kernel.assign((kernel * scale).astype(layer.kernel.dtype))
     copy.bias.assign(shift.astype(copy.bias.dtype))
@@ -80,7 +81,7 @@ def _assign_folded(layer, norm: layers.BatchNormalization, copy) -> None:
 class _Tensor:
     """An output in the graph: what made it, and what takes it."""
 
-    def __init__(self, producer, rank: int):
+    def __init__(self, producer: Any, rank: int):
         self.producer = producer
         self.rank = rank
         self.consumers: list = []
@@ -100,10 +101,10 @@ def _folds(model: keras.Model) -> dict[int, layers.BatchNormalization]:
     }
 
 
-def _follow(graph, calls: collections.Counter, tensors: list[_Tensor]) -> None:
+def _follow(graph: Any, calls: collections.Counter, tensors: list[_Tensor]) -> None:
     """Notes all tensors of a graph and of those nested in it, and counts the calls."""
 
-    def visit(operation, args, kwargs, outputs):
+    def visit(operation: Any, args: tuple, kwargs: dict, outputs: list) -> list:
         calls[id(operation)] += 1
         nested = functional_graph(operation)
         if nested is not None and calls[id(operation)] == 1:
@@ -121,14 +122,11 @@ def _follow(graph, calls: collections.Counter, tensors: list[_Tensor]) -> None:
         output.consumers.append(None)
 
 
-def _is_foldable(layer, norm, rank: int) -> bool:
+def _is_foldable(layer: Any, norm: Any, rank: int) -> bool:
+    first = getattr(layer, "data_format", None) == "channels_first"
     return (
         isinstance(norm, layers.BatchNormalization)
-        and type(layer) in (*_CHANNELS_LAST_IN_KERNEL, *_DEPTHWISE)
+        and type(layer) in (layers.Dense, *CONVOLUTIONS, *DEPTHWISE)
         and layer.activation is keras.activations.linear
-        and norm.axis % rank == _channel_axis(layer, rank)
+        and norm.axis % rank == (1 if first else rank - 1)
     )
-
-
-def _channel_axis(layer, rank: int) -> int:
-    return 1 if getattr(layer, "data_format", None) == "channels_first" else rank - 1

@@ -1,6 +1,7 @@
 """The penalty of RST as a regularizer of Keras, for layers that are built with it."""
 
 import base64
+from typing import Any
 
 import keras
 import numpy as np
@@ -46,7 +47,7 @@ class Extrusion(keras.regularizers.Regularizer):
             penalty = keras.Variable(penalty, trainable=False, name="penalty")
         self.penalty = penalty
 
-    def __call__(self, weights):
+    def __call__(self, weights: Any) -> Any:
         if tuple(weights.shape) != self.mask.shape:
             raise ValueError(
                 "`mask` of `Extrusion` must have the shape of the weights, "

@@ -3,11 +3,9 @@
 import keras
 import numpy as np
 
-from dlth_tf.network.channels.analysis import Analysis
-from dlth_tf.network.channels.groups import removable_places
-from dlth_tf.network.graph import require_graph
-from dlth_tf.network.rebuilding import copy_layer, rebuild
-from dlth_tf.network.variables import maskable_variables
+from dlth_tf.network.channels.groups import Analysis, removable_places
+from dlth_tf.network.graph import copy_layer, rebuild, require_graph
+from dlth_tf.network.kernels import maskable_variables
 from dlth_tf.tickets.ticket import Ticket
 
 
@@ -80,14 +78,16 @@ class _KeptChannels:
             if not self._of(use.ids).any():
                 self._kept[self._roots[use.ids[0]]] = True
 
-    def _kept_filters(self, names, ticket) -> dict[str, np.ndarray]:
+    def _kept_filters(
+        self, names: dict[int, str], ticket: Ticket
+    ) -> dict[str, np.ndarray]:
         """Per masked variable, in which positions of its channel axis something stays."""
         filters = {}
         for use in self._couplings.uses:
             mask = ticket.masks.get(names[id(use.variable)])
             if use.masked and mask is not None:
                 others = tuple(axis for axis in range(mask.ndim) if axis != use.axis)
-                filters[names[id(use.variable)]] = mask.any(others)
+                filters[names[id(use.variable)]] = np.asarray(mask.any(others))
         return filters
 
     def _of(self, ids: np.ndarray) -> np.ndarray:
@@ -99,7 +99,7 @@ class _KeptChannels:
             value = np.compress(self._of(use.ids), value, use.axis)
         return value
 
-    def resized_config(self, layer) -> dict:
+    def resized_config(self, layer: keras.layers.Layer) -> dict:
         """What changes in a layer's config for the channels that are left."""
-        counts = [int(self._of(ids).sum()) for ids in self._couplings.sized(layer)]
-        return self._couplings.resized_config(layer, counts)
+        rows, resizing = self._couplings.sized(layer)
+        return resizing(*(int(self._of(ids).sum()) for ids in rows)) if resizing else {}

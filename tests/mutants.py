@@ -39,7 +39,7 @@ _STEPS = (
 )
 MODULES = {
     "tickets": ("dlth_tf/tickets/*.py", "library", _TICKETS),
-    "storage": ("dlth_tf/storage/*.py", "library", "files ticket_file"),
+    "files": ("dlth_tf/files.py", "library", "files ticket_file"),
     "saliency": ("dlth_tf/saliency/*.py", "library", "saliency backends"),
     "cost": ("dlth_tf/cost.py", "library", "cost recurrent"),
     "plan": ("dlth_tf/experiment/plan.py", "program", "rows shards usage plan"),

@@ -2,13 +2,15 @@
 
 import math
 
+import keras
 import numpy as np
 from keras import ops
 
 from dlth_tf.network.kernels import kernel_shapes
 from dlth_tf.step.callback import StepCallback
+from dlth_tf.tickets.selection import magnitude_ticket
 from dlth_tf.tickets.sparsity import Sparsity
-from dlth_tf.tickets.ticket import Ticket, magnitude_ticket
+from dlth_tf.tickets.ticket import Ticket
 
 
 class EarlyBird(StepCallback):
@@ -67,16 +69,17 @@ class EarlyBird(StepCallback):
         self.ticket: Ticket | None = None
         self.settled_epoch: int | None = None
 
-    def build(self, model):
+    def build(self, model: keras.Model) -> None:
         weights = sum(math.prod(shape) for shape in kernel_shapes(model).values())
         nothing = np.zeros((self.window, weights), np.bool_)
         self._masks = self.variable(nothing, "bool", "masks", saved=True)
         self._drawn = self.variable(0, "int32", "drawn", saved=True)
         self.ticket = self.settled_epoch = None
 
-    def on_epoch_end(self, epoch, logs=None):
-        self.ticket = magnitude_ticket(self.model, self.sparsity, self.unit)
-        latest = np.concatenate([m.ravel() for m in self.ticket.masks.values()])
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        ticket = magnitude_ticket(self.model, self.sparsity, self.unit)
+        self.ticket = ticket
+        latest = np.concatenate([m.ravel() for m in ticket.masks.values()])
         masks = np.vstack([ops.convert_to_numpy(self._masks)[1:], latest])
         drawn = int(ops.convert_to_numpy(self._drawn)) + 1
         self._masks.assign(masks), self._drawn.assign(drawn)
@@ -86,4 +89,4 @@ class EarlyBird(StepCallback):
             logs["mask_distance"] = float(max(distances))
         if drawn >= self.window and max(distances) < self.threshold:
             self.settled_epoch = epoch + 1
-            self._model.stop_training = True
+            self._trained.stop_training = True

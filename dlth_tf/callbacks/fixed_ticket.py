@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from dlth_tf.step.callback import StepCallback
+from dlth_tf.step.update import Update
 from dlth_tf.tickets.ticket import Ticket, as_ticket
 
 
@@ -33,32 +34,28 @@ class FixedTicket(StepCallback):
         super().__init__()
         self.ticket = as_ticket(ticket)
 
-    def build(self, model):
+    def build(self, model: keras.Model) -> None:
         self._masked = [
             (kernel, self.variable(mask, "bool", "mask", like=kernel))
             for _, kernel, mask in self.ticket.pairs(model)
             if not mask.all()
         ]
 
-    def on_train_begin(self, logs=None):
-        self.ticket.apply(self._model)
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self.ticket.apply(self._trained)
 
-    def after_update(self, update):
+    def after_update(self, update: Update) -> None:
         for kernel, mask in self._masked:
             if kernel in update:
                 update.keep_zero(kernel, mask)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         super().on_train_end(logs)
-        check_zeros(self.ticket, self._model, type(self).__name__)
+        check_zeros(self.ticket, self._trained, type(self).__name__)
 
 
 def check_zeros(ticket: Ticket, model: keras.Model, who: str) -> None:
-    """Makes sure that what a ticket removes of a model is zero.
-
-    Raises:
-        RuntimeError: it is not, naming the first kernel.
-    """
+    """Makes sure that what a ticket removes of a model is zero."""
     for name, kernel, mask in ticket.pairs(model):
         alive = np.count_nonzero(ops.convert_to_numpy(kernel)[~mask])
         if alive:

@@ -1,7 +1,8 @@
-"""How the penalty on the removed weights grows."""
+"""How RST's penalty grows; when a moving mask changes, and by how many weights."""
 
 import dataclasses
 import functools
+from typing import Any, Literal
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class PenaltyGrowth:
     hold: int | None = None
     power: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.growth > 0:
             raise ValueError(f"`growth` must be positive. Received: {self.growth}")
         if self.every < 1:
@@ -81,3 +82,40 @@ class PenaltyGrowth:
     def at(self, step: int) -> float:
         """Lambda in force at an optimizer step, counted from 0."""
         return float(self.values[min(step // self.every, len(self.values) - 1)])
+
+
+@dataclasses.dataclass(frozen=True)
+class DropSchedule:
+    """The moments at which weights are dropped and grown, and which part of them.
+
+    The mask changes `every` so many optimizer steps `until` one; if that is None, always.
+    With cosine decay the fraction at t is fraction / 2 * (1 + cos(pi * t / until)).
+    """
+
+    fraction: float
+    every: int
+    until: int | None = None
+    decay: Literal["none", "cosine"] = "none"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"`fraction` must be in (0, 1]. Received: {self.fraction}")
+        if self.every < 1:
+            raise ValueError(f"`every` must be at least 1. Received: {self.every}")
+        if self.until is not None and self.until < 0:
+            raise ValueError(f"`until` must be 0 or more. Received: {self.until}")
+        if self.decay == "cosine" and self.until is None:
+            raise ValueError("`until` must be a number of steps. Received: None")
+
+    def is_due(self, step: Any) -> Any:
+        """Whether the mask changes at a step, a number or a tensor."""
+        due = step % self.every == 0
+        return due if self.until is None else due & (step < self.until)
+
+    @functools.cached_property
+    def fractions(self) -> np.ndarray:
+        """What is dropped at step 0, `every`, 2 * `every`, ...; the last one remains."""
+        if self.decay == "none" or self.until is None:
+            return np.array([self.fraction])
+        steps = np.arange(0, max(self.until, 1), self.every)
+        return self.fraction / 2 * (1 + np.cos(np.pi * steps / max(self.until, 1)))

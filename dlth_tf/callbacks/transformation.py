@@ -1,12 +1,15 @@
 """Random Sparse Network Transformation: the penalty that extrudes, as a callback."""
 
 import logging
+from typing import Any
 
+import keras
+import numpy as np
 from keras import ops
 
-from dlth_tf.callbacks.magnitudes import mean_magnitudes
 from dlth_tf.callbacks.schedules import PenaltyGrowth
 from dlth_tf.step.callback import StepCallback
+from dlth_tf.step.update import Update
 from dlth_tf.tickets.ticket import Ticket, as_ticket
 
 _log = logging.getLogger(__name__)
@@ -64,7 +67,7 @@ class RandomSparseTransformation(StepCallback):
         self.ticket = as_ticket(ticket)
         self.schedule = PenaltyGrowth(growth, every, bound, hold, power)
 
-    def build(self, model):
+    def build(self, model: keras.Model) -> None:
         self._steps_at_most = 0
         trainable = {id(variable) for variable in model.trainable_variables}
         self._kept = []
@@ -78,40 +81,38 @@ class RandomSparseTransformation(StepCallback):
                 )
             self._kept.append((kernel, self.variable(mask, "bool", "mask", like=kernel)))
 
-    def before_update(self, update):
+    def before_update(self, update: Update) -> None:
         """Adds lambda * (1 - m) * W, the gradient of lambda / 2 * ||(1 - m) * W||^2."""
         values = self.schedule.values
         place = (update.step + self.initial_step) // self.schedule.every
         penalty = ops.take(values, ops.minimum(place, len(values) - 1))
         for kernel, mask in self._kept:
 
-            def extrusion(weights, mask=mask.value):
+            def extrusion(weights: Any, mask: Any = mask.value) -> Any:
                 removed = ops.where(mask, ops.zeros((), weights.dtype), weights)
                 return ops.cast(penalty, weights.dtype) * removed
 
-            update.pull(kernel, extrusion)
+            update.add_to_gradient(kernel, extrusion)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._steps_at_most = self.step
 
-    def on_train_batch_end(self, batch, logs=None):
-        if self.schedule.steps is None:
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        steps = self.schedule.steps
+        if steps is None:
             return
         # Asking the optimizer how far it is means waiting for it: only near the end.
-        self._steps_at_most += self._model.steps_per_execution
-        if (
-            self._steps_at_most >= self.schedule.steps
-            and self.step >= self.schedule.steps
-        ):
-            self._model.stop_training = True
+        self._steps_at_most += self._trained.steps_per_execution
+        if self._steps_at_most >= steps and self.step >= steps:
+            self._trained.stop_training = True
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if logs is not None:
             logs["penalty"] = self.schedule.at(max(self.step - 1, 0))
-            kept, removed = mean_magnitudes(self.model, self.ticket)
+            kept, removed = _mean_magnitudes(self.model, self.ticket)
             logs["kept_magnitude"], logs["removed_magnitude"] = kept, removed
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         super().on_train_end(logs)
         if self.step <= self.schedule.growth_steps:
             _log.warning(
@@ -123,3 +124,18 @@ class RandomSparseTransformation(StepCallback):
                 self.schedule.bound,
                 self.schedule.growth_steps + 1,
             )
+
+
+def _mean_magnitudes(model: keras.Model, ticket: Ticket) -> tuple[float, float]:
+    """Mean absolute values of kept and removed weights, of kernels that lose some."""
+    sums, counts = np.zeros(2), np.zeros(2)
+    for _, kernel, mask in ticket.pairs(model):
+        kept = np.count_nonzero(mask)
+        if kept == mask.size:
+            continue
+        magnitude = ops.abs(ops.stop_gradient(kernel))
+        of_kept = float(ops.sum(ops.where(mask, magnitude, 0.0)))
+        sums += of_kept, float(ops.sum(magnitude)) - of_kept
+        counts += kept, mask.size - kept
+    means = sums / np.maximum(counts, 1)
+    return float(means[0]), float(means[1])

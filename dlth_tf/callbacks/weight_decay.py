@@ -1,6 +1,7 @@
 """Coupled weight decay: L2 that goes through the momentum, as in PyTorch's SGD."""
 
 from dlth_tf.step.callback import StepCallback
+from dlth_tf.step.update import Update
 
 
 class CoupledL2(StepCallback):
@@ -28,7 +29,7 @@ class CoupledL2(StepCallback):
             raise ValueError(f"`l2` must be 0 or more. Received: {l2}")
         self.l2 = l2
 
-    def before_update(self, update):
+    def before_update(self, update: Update) -> None:
         if self.l2:
             for variable in update.variables:
-                update.pull(variable, lambda weights: self.l2 * weights)
+                update.add_to_gradient(variable, lambda weights: self.l2 * weights)

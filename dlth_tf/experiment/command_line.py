@@ -11,7 +11,7 @@ from typing import Any
 from absl import app, flags
 from absl import logging as absl_logging
 
-from dlth_tf.storage.files import WriteFailed
+from dlth_tf.files import WriteFailed
 
 USAGE, FAILURE = 2, 1
 

@@ -1,32 +1,23 @@
-"""The graph of a functional model, node by node.
+"""The graph of a functional model: run node by node, and made anew."""
 
-Keras keeps it in private attributes; this module is the only place that reads them.
-"""
-
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+from keras import tree
+from keras.layers import Layer
+
+from dlth_tf.keras_internals import functional_graph, input_name, nodes
 
 Visit = Callable[[Any, tuple, dict, list], list]
 """From an operation, its arguments and its symbolic outputs to one value per output."""
 
-
-def functional_graph(operation) -> Any | None:
-    """What `run_graph` can run of a model or layer; None if it has no graph.
-
-    Functional models have one, and Sequential models once they are built.
-    """
-    functional = getattr(operation, "_functional", operation)
-    return functional if hasattr(functional, "_nodes_by_depth") else None
+Counterpart = Callable[[Layer], Layer]
+"""From a layer that is no model to a new one that takes its place."""
 
 
-def require_graph(model: keras.Model):
-    """The graph of a functional or Sequential model.
-
-    Raises:
-        ValueError: the model has none.
-    """
+def require_graph(model: keras.Model) -> Any:
+    """The graph of a functional or Sequential model; refuses one that has none."""
     graph = functional_graph(model)
     if graph is None:
         raise ValueError(
@@ -36,33 +27,89 @@ def require_graph(model: keras.Model):
     return graph
 
 
-def input_name(tensor: keras.KerasTensor) -> str:
-    """The name of the layer that a model's symbolic input comes from."""
-    return tensor._keras_history.operation.name
+def run_graph(graph: Any, inputs: Sequence, visit: Visit) -> list:
+    """Runs a graph on values of one's own, of inputs and then of outputs, not on tensors.
 
-
-def run_graph(graph, inputs: Sequence, visit: Visit) -> list:
-    """Runs a graph on values of one's own instead of tensors.
-
-    Args:
-        graph: from `functional_graph`. Models nested in it are visited like layers.
-        inputs: one value per input of the model.
-        visit: called for each use of an operation, in an order in which its inputs are
-            ready. It gets the operation, its arguments with values in place of tensors,
-            and the list of its symbolic outputs, and returns one value per output.
-
-    Returns:
-        One value per output of the model.
+    Models nested in it are visited like layers.
     """
-    values = {
-        id(tensor): value for tensor, value in zip(graph.inputs, inputs, strict=True)
-    }
-    for depth in sorted(graph._nodes_by_depth, reverse=True):
-        for node in graph._nodes_by_depth[depth]:
-            if node.is_input or not node.operation:
-                continue
-            args, kwargs = node.arguments.fill_in(values)
-            results = visit(node.operation, args, kwargs, node.outputs)
-            for tensor, value in zip(node.outputs, results, strict=True):
-                values[id(tensor)] = value
+    values = {id(x): value for x, value in zip(graph.inputs, inputs, strict=True)}
+    for node in nodes(graph):
+        args, kwargs = node.arguments.fill_in(values)
+        results = visit(node.operation, args, kwargs, node.outputs)
+        for tensor, value in zip(node.outputs, results, strict=True):
+            values[id(tensor)] = value
     return [values[id(tensor)] for tensor in graph.outputs]
+
+
+def copy_layer(layer: Layer, changes: Mapping) -> Layer:
+    """A layer like another one, not built, with some of its config changed."""
+    # The function of a Lambda comes from this process, not from a file of somebody's.
+    safe = {"safe_mode": False} if isinstance(layer, keras.layers.Lambda) else {}
+    return type(layer).from_config(layer.get_config() | changes, **safe)
+
+
+def rebuild(
+    model: keras.Model, counterpart: Counterpart
+) -> tuple[keras.Model, list[tuple[Layer, Layer]]]:
+    """Makes a model anew, layer by layer; models nested in it too.
+
+    Unlike `keras.models.clone_model` it lets the shapes between the layers change, in
+    nested models as well, and leaves the new model uncompiled, its weights as its layers
+    were initialised. Returned with it is each layer that is no model and its counterpart.
+    """
+    rebuilding = _Rebuilding(counterpart)
+    return rebuilding.model(model), rebuilding.layers
+
+
+class _Rebuilding:
+    def __init__(self, counterpart: Counterpart):
+        self._make = counterpart
+        self._made: dict[int, Layer] = {}
+        self.layers: list[tuple[Layer, Layer]] = []
+
+    def model(self, model: keras.Model, shapes: Sequence[tuple] = ()) -> keras.Model:
+        """The counterpart of a model, for inputs of the given shapes."""
+        graph = require_graph(model)
+        shapes = shapes or [x.shape for x in graph.inputs]
+        inputs = [
+            keras.Input(batch_shape=shape, dtype=x.dtype, name=input_name(x))
+            for x, shape in zip(graph.inputs, shapes, strict=True)
+        ]
+        if isinstance(model, keras.Sequential):
+            made = keras.Sequential(inputs, name=model.name)
+            for layer in model.layers:
+                latest = made.outputs if made.layers else inputs
+                made.add(self._counterpart(layer, [latest[0].shape]))
+            return made
+        outputs = run_graph(graph, inputs, self._visit)
+        return keras.Model(
+            tree.pack_sequence_as(model.input, inputs),
+            tree.pack_sequence_as(model.output, outputs),
+            name=model.name,
+        )
+
+    def _visit(self, operation: Any, args: tuple, kwargs: dict, outputs: list) -> list:
+        tensors = [x for x in tree.flatten([args, kwargs]) if hasattr(x, "shape")]
+        made = self._counterpart(operation, [x.shape for x in tensors])
+        # Keras notes a mask with each call; a counterpart need not take one.
+        if kwargs.get("mask", tensors) is None:
+            kwargs = {name: value for name, value in kwargs.items() if name != "mask"}
+        return tree.flatten(made(*args, **kwargs))
+
+    def _counterpart(self, operation: Any, shapes: Sequence[tuple]) -> Any:
+        if not isinstance(operation, Layer):
+            return operation
+        if id(operation) not in self._made:
+            graph = functional_graph(operation)
+            if graph is None:
+                made = self._make(operation)
+                self.layers.append((operation, made))
+            else:
+                # Sizes that are free in a nested model stay free.
+                shapes = [
+                    tuple(own and new for own, new in zip(x.shape, shape, strict=True))
+                    for x, shape in zip(graph.inputs, shapes, strict=True)
+                ]
+                made = self.model(operation, shapes)
+            self._made[id(operation)] = made
+        return self._made[id(operation)]

@@ -1,40 +1,34 @@
-"""Which variables of a model can be masked, and what they are called.
-
-Keras numbers automatic layer names with a counter that lives as long as the process
-(`conv2d_7`), so its names differ between two builds of one architecture. A ticket needs
-names that do not: here a kernel is called after its layer's place in the model.
-"""
+"""Which variables of a model can be masked."""
 
 import re
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 
 import keras
-from keras.src.layers.rnn.conv_lstm import ConvLSTMCell  # Keras exports its layers alone
+from keras import layers
+from keras.layers import Layer
 
-_TRANSPOSED = (
-    keras.layers.Conv1DTranspose,
-    keras.layers.Conv2DTranspose,
-    keras.layers.Conv3DTranspose,
+from dlth_tf.keras_internals import ConvLSTMCell
+from dlth_tf.network.variables import (
+    named_variables,
+    own_variables,
+    unused_name,
+    walk_layers,
 )
-_DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
-_ONE_KERNEL = (
-    keras.layers.Dense,
-    keras.layers.EinsumDense,
-    keras.layers.Conv1D,
-    keras.layers.Conv2D,
-    keras.layers.Conv3D,
-    *_TRANSPOSED,
-    *_DEPTHWISE,
-)
-_SEPARABLE = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
-CELLS = (
-    keras.layers.SimpleRNNCell,
-    keras.layers.GRUCell,
-    keras.layers.LSTMCell,
-    ConvLSTMCell,
-)
+
+TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
+CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
+CELLS = (layers.SimpleRNNCell, layers.GRUCell, layers.LSTMCell, ConvLSTMCell)
 """The cells of recurrent layers, which hold a `kernel` and a `recurrent_kernel`."""
+
+_DENSE = (layers.Dense, layers.EinsumDense)
+_KERNELS = {
+    (*_DENSE, *CONVOLUTIONS, *TRANSPOSED, *DEPTHWISE): ["kernel"],
+    SEPARABLE: ["depthwise_kernel", "pointwise_kernel"],
+    CELLS: ["kernel", "recurrent_kernel"],
+}
 
 _Kernel = tuple[str, keras.Variable, int | None]
 
@@ -72,16 +66,17 @@ def maskable_kernels(
 
     Example:
 
-    >>> model = keras.Sequential([keras.Input((5, 8)), keras.layers.LSTM(4)])
+    >>> model = keras.Sequential([keras.Input((5, 8)), layers.LSTM(4)])
     >>> list(maskable_kernels(model))
     ['lstm/kernel', 'lstm/recurrent_kernel']
     """
     kernels = {name: kernel for name, kernel, _ in _distinct_kernels(model, tables)}
     if not kernels:
+        types = sorted({type(layer).__name__ for _, layer in walk_layers(model)})
         raise ValueError(
             f"Model '{model.name}' has no kernel that could be masked: no Dense, Conv or "
             "recurrent layer, and none with `get_prunable_weights`. Its layers: "
-            + (", ".join(_layer_types(model)) or "none")
+            + (", ".join(types) or "none")
         )
     return kernels
 
@@ -105,91 +100,47 @@ def input_axes(model: keras.Model, tables: Iterable[str] = ()) -> dict[str, int 
     return {name: axis for name, _, axis in _distinct_kernels(model, tables)}
 
 
-def _distinct_kernels(model, tables: Iterable[str]) -> Iterator[_Kernel]:
+def maskable_variables(
+    model: keras.Model, tables: Iterable[str] = ()
+) -> dict[str, keras.Variable]:
+    """What a ticket may have a mask for: kernels by their own names, then all others."""
+    kernels = maskable_kernels(model, tables)
+    ids = {id(kernel) for kernel in kernels.values()}
+    others = {n: v for n, v in named_variables(model).items() if id(v) not in ids}
+    return others | kernels
+
+
+def _distinct_kernels(model: keras.Model, tables: Iterable[str]) -> Iterator[_Kernel]:
     """Name, kernel and input axis, a kernel that layers share only once."""
-    layers = [("", model), *walk_layers(model)]
-    # A recurrent layer's cell goes by the layer's name, or by what the layer says of it.
-    cells = {id(x.cell) for _, x in layers if isinstance(x, keras.layers.RNN)}
-    layers = [(path, layer) for path, layer in layers if id(layer) not in cells]
     if isinstance(tables, str):
         raise ValueError(f"`tables` must be a list of patterns. Received: {tables!r}")
-    tables = tuple(tables)
-    seen: set[int] = set()
-    for find in (_own_kernels, lambda path, layer: _tables(path, layer, tables)):
-        for path, layer in layers:
+    found = [("", model), *walk_layers(model)]
+    # A recurrent layer's cell goes by the layer's name, or by what the layer says of it.
+    cells = {id(layer.cell) for _, layer in found if isinstance(layer, layers.RNN)}
+    found = [(path, layer) for path, layer in found if id(layer) not in cells]
+    patterns, seen = tuple(tables), set()
+    for find in (_own_kernels, lambda path, layer: _tables(path, layer, patterns)):
+        for path, layer in found:
             for name, kernel, axis in find(path, layer):
                 if id(kernel) not in seen:
                     seen.add(id(kernel))
                     yield name, kernel, axis
 
 
-def walk_layers(parent, path: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
-    """Every layer below a model or layer, with its stable path, parents first."""
-    taken: set[str] = set()
-    for layer in parent._layers:
-        own_name = name = _name_without_counter(layer, parent)
-        count = 0
-        while name in taken:
-            count += 1
-            name = f"{own_name}_{count}"
-        taken.add(name)
-        yield path + name, layer
-        yield from walk_layers(layer, f"{path}{name}/")
-
-
-def _name_without_counter(layer, parent) -> str:
-    # A Bidirectional layer puts a word before the names of its two.
-    bidirectional = isinstance(parent, keras.layers.Bidirectional)
-    first = "(forward_|backward_)?" if bidirectional else ""
-    automatic = f"{first}{re.escape(_automatic_name(layer))}"
-    return re.sub(rf"^({automatic})_\d+$", r"\1", layer.name)
-
-
-def _automatic_name(thing) -> str:
-    automatic = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", type(thing).__name__)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", automatic).lower()
-
-
-def own_variables(layer) -> dict[str, keras.Variable]:
-    """A layer's variables without those of the layers below it.
-
-    Weights without a name, which Keras numbers throughout the process, are numbered
-    within the layer.
-    """
-    own = layer._trainable_variables + layer._non_trainable_variables
-    own = own + [generator.state for generator in layer._seed_generators]
-    named: dict[str, keras.Variable] = {}
-    for variable in own:
-        named[_unused_name(variable, named)] = variable
-    return named
-
-
-def _unused_name(variable, taken) -> str:
-    unnumbered = rf"^{_automatic_name(variable)}(_\d+)?$"
-    own_name = name = re.sub(unnumbered, "variable", variable.name)
-    count = 0
-    while name in taken:
-        count += 1
-        name = f"{own_name}_{count}"
-    return name
-
-
-def _own_kernels(path: str, layer) -> Iterator[_Kernel]:
+def _own_kernels(path: str, layer: Layer) -> Iterator[_Kernel]:
     if hasattr(layer, "get_prunable_weights"):
         yield from _prunable_weights(path, layer)
-    elif isinstance(layer, keras.layers.RNN):
+        return
+    if isinstance(layer, layers.RNN):
         yield from _own_kernels(path, layer.cell)
-    elif isinstance(layer, _ONE_KERNEL):
-        yield _kernel(path, layer, "kernel", path)
-    elif isinstance(layer, _SEPARABLE):
-        for attribute in ("depthwise_kernel", "pointwise_kernel"):
-            yield _kernel(f"{path}/{attribute}", layer, attribute, path)
-    elif isinstance(layer, CELLS):
-        for attribute in ("kernel", "recurrent_kernel"):
-            yield _kernel(f"{path}/{attribute}", layer, attribute, path)
+    for types, names in _KERNELS.items():
+        if isinstance(layer, types):
+            for name in names:
+                full = path if len(names) == 1 else f"{path}/{name}"
+                yield _kernel(full, layer, name, path)
 
 
-def _prunable_weights(path: str, layer) -> Iterator[_Kernel]:
+def _prunable_weights(path: str, layer: Layer) -> Iterator[_Kernel]:
     _require_built(path, layer)
     named = own_variables(layer)
     names = {id(variable): name for name, variable in named.items()}
@@ -201,14 +152,14 @@ def _prunable_weights(path: str, layer) -> Iterator[_Kernel]:
                 f"{variable!r}"
             )
         if id(variable) not in names:
-            name = names[id(variable)] = _unused_name(variable, named)
+            name = names[id(variable)] = unused_name(variable, named)
             named[name] = variable
         yield f"{path}/{names[id(variable)]}".lstrip("/"), variable, None
 
 
-def _tables(path: str, layer, patterns: Iterable[str]) -> Iterator[_Kernel]:
+def _tables(path: str, layer: Layer, patterns: Iterable[str]) -> Iterator[_Kernel]:
     said = hasattr(layer, "get_prunable_weights")
-    if said or not isinstance(layer, keras.layers.Embedding):
+    if said or not isinstance(layer, layers.Embedding):
         return
     names = {path: "embeddings"}
     if hasattr(layer, "reverse_embeddings"):
@@ -218,7 +169,7 @@ def _tables(path: str, layer, patterns: Iterable[str]) -> Iterator[_Kernel]:
             yield _kernel(name, layer, attribute, path)
 
 
-def _kernel(name: str, layer, attribute: str, path: str) -> _Kernel:
+def _kernel(name: str, layer: Layer, attribute: str, path: str) -> _Kernel:
     _require_built(path, layer)
     kernel = getattr(layer, attribute)
     if not isinstance(kernel, keras.Variable):
@@ -230,7 +181,7 @@ def _kernel(name: str, layer, attribute: str, path: str) -> _Kernel:
     return name, kernel, _input_axis(layer, attribute, len(kernel.shape))
 
 
-def _require_built(path: str, layer) -> None:
+def _require_built(path: str, layer: Layer) -> None:
     if not layer.built:
         raise ValueError(
             f"Layer '{path}' has no weights yet. Build the model first: give it an "
@@ -238,18 +189,13 @@ def _require_built(path: str, layer) -> None:
         )
 
 
-def _input_axis(layer, attribute: str, rank: int) -> int | None:
-    if isinstance(layer, (*_DEPTHWISE, keras.layers.Embedding)):
+def _input_axis(layer: Layer, attribute: str, rank: int) -> int | None:
+    sums_over_none = isinstance(layer, (*DEPTHWISE, layers.Embedding))
+    if sums_over_none or attribute == "depthwise_kernel":
         return None
-    if attribute == "depthwise_kernel":
-        return None
-    if isinstance(layer, _TRANSPOSED):
+    if isinstance(layer, TRANSPOSED):
         return rank - 1
-    if isinstance(layer, keras.layers.EinsumDense):
+    if isinstance(layer, layers.EinsumDense):
         _, kernel, outputs = re.split(",|->", layer.equation)
         return max(i for i, label in enumerate(kernel) if label not in outputs)
     return rank - 2
-
-
-def _layer_types(model) -> list[str]:
-    return sorted({type(layer).__name__ for _, layer in walk_layers(model)})

@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from dlth_tf.files import atomic_write
 from dlth_tf.reporting.comparison import Comparison
 from dlth_tf.reporting.page import draw, render
 from dlth_tf.reporting.records import read_experiment
 from dlth_tf.reporting.terminal import as_text, printable
-from dlth_tf.storage.files import atomic_write
 
 __all__ = ["Written", "printable", "report_text", "write_report"]
 

@@ -1,12 +1,141 @@
-"""Derivatives of a scalar function on every backend, compiled where it compiles."""
+"""What the criteria differentiate, and how: a model's output or loss by its weights.
+
+The model is run on other values than its own, which it never sees, so that its weights
+and its moving statistics stay what they are.
+"""
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 from unittest import mock
 
 import keras
+import numpy as np
 from keras import ops
+
+from dlth_tf import keras_internals
+from dlth_tf.network.kernels import maskable_kernels
+from dlth_tf.network.variables import walk_layers
+
+_BACKEND = keras.backend.backend()
+if _BACKEND == "tensorflow":
+    import tensorflow as tf
+elif _BACKEND == "jax":
+    import jax
+elif _BACKEND == "torch":
+    import torch
+
+Batches = Iterable[tuple[np.ndarray, np.ndarray]]
+"""Inputs and targets, some at a time, the same whenever they are gone through."""
+
+
+class TrainingLoss:
+    """The mean loss of a model on some examples, as a function of its kernels.
+
+    The model runs as it does in training: batch normalization by the batch's own
+    statistics, dropout active. Half-precision models are computed in float32. Without
+    targets `y`, `x` is batches of inputs and targets, gone through for every derivative.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        x: Any,
+        y: np.ndarray | None,
+        loss: str | Callable,
+        batch_size: int,
+        temperature: float = 1.0,
+        tables: Iterable[str] = (),
+    ):
+        if y is not None and not 0 < len(x) == len(y):
+            raise ValueError(
+                "`x` and `y` must hold equally many examples, at least one. Received: "
+                f"{len(x)} and {len(y)}"
+            )
+        self._model = model
+        self._kernels = maskable_kernels(model, tables)
+        self._loss = keras.losses.get(loss)
+        self._temperature = temperature
+        self._batches: Batches = x
+        if y is not None:
+            batches = (slice(i, i + batch_size) for i in range(0, len(x), batch_size))
+            self._batches = [(x[batch], y[batch]) for batch in batches]
+
+    @property
+    def kernels(self) -> dict[str, np.ndarray]:
+        """The point at which derivatives are taken: the kernels as they are."""
+        return {
+            name: ops.convert_to_numpy(kernel).astype(np.float32)
+            for name, kernel in self._kernels.items()
+        }
+
+    def gradient(self) -> dict[str, np.ndarray]:
+        """dL/dW for each kernel W."""
+        return self._mean(gradient(self._value))
+
+    def hessian_product(self, vectors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """H v for each kernel, H being the Hessian of the loss by all kernels."""
+        in_order = [ops.convert_to_tensor(vectors[name]) for name in self._kernels]
+        return self._mean(hessian_product(self._value), in_order)
+
+    def _value(self, tensors: list, x: Any, y: Any) -> Any:
+        variables = list(self._kernels.values())
+        outputs = outputs_with(self._model, variables, tensors, x, training=True)
+        return ops.mean(self._loss(y, outputs / self._temperature))
+
+    def _mean(self, derivative: Callable, *vectors: list) -> dict[str, np.ndarray]:
+        tensors = [ops.convert_to_tensor(kernel) for kernel in self.kernels.values()]
+        sums = [np.zeros(tensor.shape, np.float64) for tensor in tensors]
+        examples = 0
+        with computing_in(self._model, "float32"):
+            for x, y in self._batches:
+                examples += len(x)
+                inputs = ops.convert_to_tensor(x), ops.convert_to_tensor(y)
+                found = derivative(tensors, *vectors, *inputs)
+                for total, part in zip(sums, found, strict=True):
+                    total += ops.convert_to_numpy(part).astype(np.float64) * len(x)
+        if not examples:
+            raise ValueError(
+                "`x` must give its batches each time it is gone through, as a list does. "
+                "It gave none."
+            )
+        means = ((total / examples).astype(np.float32) for total in sums)
+        return dict(zip(self._kernels, means, strict=True))
+
+
+def outputs_with(
+    model: keras.Model, variables: list, values: Sequence, x: Any, training: bool
+) -> Any:
+    """What a model returns for `x` if some of its variables had other values."""
+    with keras.StatelessScope(list(zip(variables, values, strict=True))):
+        return model(x, training=training)
+
+
+@contextlib.contextmanager
+def computing_in(model: keras.Model, dtype: str) -> Iterator[None]:
+    """Within it all layers compute in one precision; variables keep theirs."""
+    layers = [model, *(layer for _, layer in walk_layers(model))]
+    own = [layer.dtype_policy for layer in layers]
+    try:
+        for layer, policy in zip(layers, own, strict=True):
+            layer.dtype_policy = _Precision(dtype, policy.variable_dtype)
+        yield
+    finally:
+        for layer, policy in zip(layers, own, strict=True):
+            layer.dtype_policy = policy
+
+
+class _Precision(keras.dtype_policies.DTypePolicy):
+    """A policy under which a layer casts its variables, whatever they are, to a type."""
+
+    def __init__(self, dtype: str, variable_dtype: str):
+        super().__init__(dtype)
+        self._of_variables = variable_dtype
+
+    @property
+    def variable_dtype(self) -> str:
+        return self._of_variables
 
 
 def gradient(function: Callable) -> Callable:
@@ -15,13 +144,10 @@ def gradient(function: Callable) -> Callable:
 
 
 def hessian_product(function: Callable) -> Callable:
-    """The Hessian of `function(tensors, *inputs)` times vectors, as a function.
-
-    It is called with the tensors, one vector of the shape of each, and the inputs.
-    """
+    """The Hessian of `function(tensors, *inputs)` times vectors, which come second."""
     first = _derivative(function)
 
-    def slope(tensors, vectors, *inputs):
+    def slope(tensors: list, vectors: list, *inputs: Any) -> Any:
         with _moments_differentiable_twice():
             gradients = first(tensors, *inputs)
         return sum(ops.sum(g * v) for g, v in zip(gradients, vectors, strict=True))
@@ -32,34 +158,19 @@ def hessian_product(function: Callable) -> Callable:
 @contextlib.contextmanager
 def float64_available() -> Iterator[None]:
     """Within it results may be float64, as Keras has it on TensorFlow alone."""
-    from keras.src.backend.common.dtypes import BIT64_TO_BIT32_DTYPE as narrowing
-
-    own = narrowing["float64"]
-    narrowing["float64"] = "float64"
-    try:
-        with _wide_tensors():
-            yield
-    finally:
-        narrowing["float64"] = own
-
-
-def _wide_tensors() -> contextlib.AbstractContextManager:
-    if keras.backend.backend() != "jax":
-        return contextlib.nullcontext()
-    import jax
-
-    return jax.enable_x64(True)
+    wide = jax.enable_x64(True) if _BACKEND == "jax" else contextlib.nullcontext()
+    with keras_internals.float64_kept(), wide:
+        yield
 
 
 @contextlib.contextmanager
 def _moments_differentiable_twice() -> Iterator[None]:
     """TensorFlow's variance takes its mean for a constant, which is right only once."""
-    if keras.backend.backend() != "tensorflow":
+    if _BACKEND != "tensorflow":
         yield
         return
-    import tensorflow as tf
 
-    def moments(x, axes, keepdims=False):
+    def moments(x: Any, axes: Any, keepdims: bool = False) -> tuple:
         spread = tf.math.squared_difference(x, tf.reduce_mean(x, axes, keepdims=True))
         return tuple(tf.reduce_mean(values, axes, keepdims) for values in (x, spread))
 
@@ -68,39 +179,27 @@ def _moments_differentiable_twice() -> Iterator[None]:
 
 
 def _derivative(function: Callable) -> Callable:
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
+    if _BACKEND == "tensorflow":
         return functools.partial(_taped, function)
-    if backend == "jax":
-        import jax
-
+    if _BACKEND == "jax":
         return jax.grad(function)
-    if backend == "torch":
-        import torch
-
+    if _BACKEND == "torch":
         return torch.func.grad(function)
     raise RuntimeError(
         "Scores by gradients need Keras on TensorFlow, JAX or torch. "
-        f"The backend is {backend}."
+        f"The backend is {_BACKEND}."
     )
 
 
 def _compiled(function: Callable) -> Callable:
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
+    if _BACKEND == "tensorflow":
         return tf.function(function)
-    if backend == "jax":
-        import jax
-
+    if _BACKEND == "jax":
         return jax.jit(function)
     return function
 
 
-def _taped(function, tensors, *inputs):
-    import tensorflow as tf
-
+def _taped(function: Callable, tensors: list, *inputs: Any) -> list:
     with tf.GradientTape() as tape:
         tape.watch(tensors)
         value = function(tensors, *inputs)

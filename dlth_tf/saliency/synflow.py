@@ -3,15 +3,22 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from dlth_tf.network.kernels import maskable_kernels, walk_layers
-from dlth_tf.saliency import gradients
-from dlth_tf.saliency.objective import computing_in, outputs_with
-from dlth_tf.tickets.coverage import shapes_at_hand
+from dlth_tf.network.kernels import maskable_kernels
+from dlth_tf.network.variables import walk_layers
+from dlth_tf.saliency.gradients import (
+    computing_in,
+    float64_available,
+    gradient,
+    outputs_with,
+)
+from dlth_tf.tickets.masks import Masks
+from dlth_tf.tickets.selection import shapes_at_hand
 from dlth_tf.tickets.sparsity import Pool, Sparsity, name_patterns, sparsity_pools
 from dlth_tf.tickets.ticket import Ticket
 from dlth_tf.tickets.units import SingleWeights
@@ -62,26 +69,6 @@ def synflow_ticket(
         raise ValueError(f"`rounds` must be at least 1. Received: {rounds}")
     shapes = shapes_at_hand(model, name_patterns(sparsity))
     pools = sparsity_pools(shapes, sparsity)
-    _check_monotone(model)
-    flow = _Flow(model, input_shape)
-    if tables := shapes.keys() - flow.magnitudes:
-        raise ValueError(
-            "SynFlow's input of ones looks up one row of a table alone. Received: a "
-            f"sparsity that names the embedding '{min(tables)}'"
-        )
-    masks = {name: np.ones(k.shape, np.bool_) for name, k in flow.magnitudes.items()}
-    for done in range(1, rounds + 1):
-        # What is removed comes last whatever the flow, and so stays removed.
-        scores = {
-            name: np.where(masks[name], score, -np.inf)
-            for name, score in flow.scores(masks).items()
-        }
-        of_round = pools if done == rounds else _partly(pools, done / rounds)
-        masks = SingleWeights().highest_masks(model, of_round, scores)
-    return Ticket({name: masks[name] for name in flow.magnitudes})
-
-
-def _check_monotone(model) -> None:
     for path, layer in walk_layers(model):
         if isinstance(layer, keras.layers.GRUCell):
             raise ValueError(
@@ -89,6 +76,22 @@ def _check_monotone(model) -> None:
                 f"'{model.name}' with the GRU '{path}', whose update gate holds back "
                 "what its other weights let in."
             )
+    flow = _Flow(model, input_shape)
+    if tables := shapes.keys() - flow.magnitudes:
+        raise ValueError(
+            "SynFlow's input of ones looks up one row of a table alone. Received: a "
+            f"sparsity that names the embedding '{min(tables)}'"
+        )
+    masks: Masks = {n: np.ones(k.shape, np.bool_) for n, k in flow.magnitudes.items()}
+    for done in range(1, rounds + 1):
+        # What is removed comes last whatever the flow, and so stays removed.
+        scores = {
+            name: np.where(masks[name], score, -np.inf)
+            for name, score in flow.scores(masks).items()
+        }
+        of_round = pools if done == rounds else _partly(pools, done / rounds)
+        masks = SingleWeights(shapes, of_round).highest_masks(scores)
+    return Ticket({name: masks[name] for name in flow.magnitudes})
 
 
 def _partly(pools: Sequence[Pool], way: float) -> list[Pool]:
@@ -118,12 +121,12 @@ class _Flow:
         others = [v for v in model.trainable_variables if id(v) not in ids]
         self._variables = [*kernels.values(), *others]
         self._others = [np.abs(ops.convert_to_numpy(v)) for v in others]
-        self._gradient = gradients.gradient(self._log_flow)
+        self._gradient = gradient(self._log_flow)
 
-    def scores(self, masks) -> dict[str, np.ndarray]:
+    def scores(self, masks: Masks) -> dict[str, np.ndarray]:
         """|w| * d(log R)/d|w| for each kernel, its removed weights at zero."""
         kept = {name: self.magnitudes[name] * masks[name] for name in self.magnitudes}
-        with gradients.float64_available(), computing_in(self._model, "float64"):
+        with float64_available(), computing_in(self._model, "float64"):
             tensors = [ops.convert_to_tensor(values) for values in kept.values()]
             found = self._gradient(tensors, ops.convert_to_tensor(self._ones))
         scores = {
@@ -139,13 +142,13 @@ class _Flow:
             )
         return scores
 
-    def _log_flow(self, tensors, ones):
+    def _log_flow(self, tensors: list, ones: Any) -> Any:
         values = [*tensors, *self._others]
         outputs = outputs_with(self._model, self._variables, values, ones, training=False)
         return ops.log(ops.sum(outputs))
 
 
-def _input_shape(model, given: Sequence[int] | None) -> tuple[int, ...]:
+def _input_shape(model: keras.Model, given: Sequence[int] | None) -> tuple[int, ...]:
     if given is not None:
         return tuple(given)
     shape = getattr(model, "input_shape", None)

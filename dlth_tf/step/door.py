@@ -8,21 +8,46 @@ wherever `fit` may raise.
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from dlth_tf.step import keras_optimizer
-from dlth_tf.step.keras_optimizer import CarriedVariables
+from dlth_tf import keras_internals
 from dlth_tf.step.update import Update
-
-if TYPE_CHECKING:
-    from dlth_tf.step.callback import StepCallback
 
 _STATE = "sparse_training"
 """What the callbacks' variables are called, in a saved file, beside the optimizer's."""
+
+
+class Participant:
+    """What the door asks of a callback; as it stands, one that changes nothing."""
+
+    is_saved = False
+    """Whether a training can't go on without `step` and `saved_variables`. Then whoever
+    saves the model within `fit` (`ModelCheckpoint`, `BackupAndRestore`) saves them too.
+    """
+
+    variables: list[keras.Variable]
+    saved_variables: list[keras.Variable]
+
+    def begin(self) -> None:
+        """Runs before the first step, when what was saved has been restored."""
+
+    def before_update(self, update: Update) -> None:
+        """Adds to the gradients that the optimizer is about to be given."""
+
+    def around_update(self, update: Update, optimize: Callable) -> Callable:
+        """Returns what is done in place of `optimize`, a function of the gradients."""
+        return optimize
+
+    def after_update(self, update: Update) -> None:
+        """Changes the weights that the optimizer has left."""
+
+    def around_train_step(self, train_step: Callable) -> Callable:
+        """Returns what is done in place of `model.train_step`."""
+        return train_step
 
 
 class Door:
@@ -30,17 +55,8 @@ class Door:
 
     In a `fit` it stands in for `model.train_function` from the beginning of a batch to
     its step. That step is compiled anew, so that it is traced while the door is open; the
-    model's own compiled step is used again afterwards.
-
-    Args:
-        model: the model that is trained.
-        who: the callback that wants to enter, to be named in errors.
-
-    Attributes:
-        updates: optimizer steps that came through this door.
-
-    Raises:
-        TypeError: the model has no optimizer of Keras.
+    model's own compiled step is used again afterwards. `updates` counts the optimizer
+    steps that came through it; `who` wants to enter and is named in errors.
     """
 
     def __init__(self, model: keras.Model, who: str):
@@ -51,22 +67,18 @@ class Door:
                 f"{getattr(model, 'optimizer', None)!r}"
             )
         self._model = model
-        self._optimizer = keras_optimizer.innermost(model.optimizer)
-        self._callbacks: list[StepCallback] = []
-        self._step: Callable | None = None
+        self._optimizer = keras_internals.innermost(model.optimizer)
+        self._callbacks: list[Participant] = []
+        self._step: Any = None
         self._batches = 0
         self._is_in = False
-        self._before: tuple[int, int] | None = None
-        self._carried: CarriedVariables | None = None
+        self._before: list[int] | None = None
+        self._carried: keras_internals.CarriedVariables | None = None
         self.updates = self.variable(0, "int", "updates")
 
     @classmethod
     def of_this_fit(cls, model: keras.Model, who: str) -> "Door":
-        """The door of the `fit` that is beginning, which all of its callbacks share.
-
-        Raises:
-            TypeError: also if no `fit` is beginning.
-        """
+        """The door of the `fit` that is beginning, which all of its callbacks share."""
         history = getattr(model, "history", None)
         if history is None:
             raise TypeError(
@@ -78,15 +90,10 @@ class Door:
             vars(history)["door"] = cls(model, who)
         return vars(history)["door"]
 
-    def variable(self, value, dtype: str, name: str, like=None) -> keras.Variable:
-        """A variable that steps may read and change: one copy on each replica.
-
-        Args:
-            value: what it holds at first.
-            dtype: its type.
-            name: its name.
-            like: a weight of the same shape, like which it is to be sharded.
-        """
+    def variable(
+        self, value: Any, dtype: str, name: str, like: keras.Variable | None = None
+    ) -> keras.Variable:
+        """One that steps may change: a copy on each replica, sharded like a weight."""
         on_tensorflow = keras.backend.backend() == "tensorflow"
         scope = self._model.distribute_strategy.scope if on_tensorflow else None
         with scope() if scope else contextlib.nullcontext():
@@ -94,11 +101,11 @@ class Door:
                 np.asarray(value),
                 dtype=dtype,
                 trainable=False,
-                layout=getattr(like, "_layout", None),
+                layout=keras_internals.layout(like),
                 name=name,
             )
 
-    def admit(self, callback: "StepCallback") -> None:
+    def admit(self, callback: Participant) -> None:
         """Lets a callback take part; what is saved of it is saved with the optimizer."""
         self._callbacks.append(callback)
         self._show_state()
@@ -116,7 +123,7 @@ class Door:
             # Keras calls it when another training begins: then this `fit` has raised.
             model["make_train_function"] = self._make_own_step
 
-    def __call__(self, *args):
+    def __call__(self, *args: Any) -> Any:
         self._step_aside()
         self._batches += 1
         with self._open():
@@ -136,11 +143,7 @@ class Door:
             self._model.train_function = own
 
     def check(self, who: str) -> None:
-        """Makes sure that the callbacks had a part in every step of this training.
-
-        Raises:
-            RuntimeError: they had not.
-        """
+        """Makes sure that the callbacks had a part in every step of this training."""
         if self._before is None:
             return
         taken, counted = np.subtract(self._counts(), self._before)
@@ -160,7 +163,8 @@ class Door:
         vars(self._optimizer).pop(_STATE, None)
         vars(getattr(self._model, "history", self)).pop("door", None)
         if self._carried is not None:
-            self._carried = self._carried.leave()
+            self._carried.leave()
+            self._carried = None
         self._is_in = False
 
     def _enter(self) -> None:
@@ -170,7 +174,8 @@ class Door:
         self._show_state()
         if keras.backend.backend() == "jax":
             variables = [self.updates, *(v for c in self._callbacks for v in c.variables)]
-            self._carried = CarriedVariables(self._model.optimizer, variables)
+            carry = keras_internals.CarriedVariables
+            self._carried = carry(self._model.optimizer, variables)
 
     def _show_state(self) -> None:
         saved = [callback for callback in self._callbacks if callback.is_saved]
@@ -184,9 +189,9 @@ class Door:
             callback.begin()
         self._before = self._counts()
 
-    def _counts(self) -> tuple[int, int]:
+    def _counts(self) -> list[int]:
         counters = self._optimizer.iterations, self.updates
-        return tuple(int(ops.convert_to_numpy(counter)) for counter in counters)
+        return [int(ops.convert_to_numpy(counter)) for counter in counters]
 
     def _make_step(self) -> Callable:
         """The model's compiled step, made anew to be traced by this training alone."""
@@ -205,12 +210,12 @@ class Door:
             own = callback.around_train_step(own)
 
         # A function of its own, since JAX traces equal ones only once.
-        def train_step(*args, **kwargs):
+        def train_step(*args: Any, **kwargs: Any) -> Any:
             return own(*args, **kwargs)
 
         return _attribute(self._model, "train_step", train_step)
 
-    def _make_own_step(self, force=False):
+    def _make_own_step(self, force: bool = False) -> Any:
         self.close()
         return self._model.make_train_function(force)
 
@@ -225,19 +230,19 @@ class Door:
         with _attribute(self._optimizer, "apply", self._apply):
             yield
 
-    def _apply(self, grads, trainable_variables=None) -> None:
+    def _apply(self, grads: Any, trainable_variables: Any = None) -> None:
         """What takes the place of `optimizer.apply`."""
         if trainable_variables is None:
-            trainable_variables = keras_optimizer.trained_variables(self._optimizer)
+            trainable_variables = keras_internals.trained_variables(self._optimizer)
         update = Update(self._optimizer, grads, trainable_variables, self.updates.value)
 
-        def optimize(gradients):
+        def optimize(gradients: list) -> None:
             self._own_apply(gradients, update.variables)
 
         for callback in self._callbacks:
             callback.before_update(update)
             optimize = callback.around_update(update, optimize)
-        optimize(update.pulled_gradients())
+        optimize(update.gradients())
         for callback in self._callbacks:
             callback.after_update(update)
         self.updates.assign_add(ops.cast(update.completes_step, self.updates.dtype))
@@ -246,12 +251,12 @@ class Door:
 class _SavedState(keras.layers.Layer):
     """What Keras's savers find beside an optimizer's own variables."""
 
-    def __init__(self, updates: keras.Variable, callbacks: "list[StepCallback]"):
+    def __init__(self, updates: keras.Variable, callbacks: list[Participant]):
         super().__init__(trainable=False)
         self._owners = ", ".join(type(callback).__name__ for callback in callbacks)
         self.held = [updates, *(v for c in callbacks for v in c.saved_variables)]
 
-    def load_own_variables(self, store) -> None:
+    def load_own_variables(self, store: Any) -> None:
         if len(store.keys()) != len(self.held):
             raise ValueError(
                 f"The file holds no state of {self._owners}: it was not saved during a "
@@ -263,12 +268,12 @@ class _SavedState(keras.layers.Layer):
 
 def saved_state(model: keras.Model) -> list[keras.Variable]:
     """The variables of callbacks that are saved with a model's optimizer, in `fit`."""
-    state = vars(keras_optimizer.innermost(model.optimizer)).get(_STATE)
+    state = vars(keras_internals.innermost(model.optimizer)).get(_STATE)
     return list(state.held) if state else []
 
 
 @contextlib.contextmanager
-def _attribute(owner, name: str, value) -> Iterator[None]:
+def _attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
     """Gives an object an attribute of its own for a while."""
     own = vars(owner)
     had, before = name in own, own.get(name)

@@ -1,11 +1,15 @@
 """One update of a model's weights, as the callbacks see it."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import keras
 from keras import ops
 
-from dlth_tf.step import keras_optimizer
+from dlth_tf import keras_internals
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
 
 _LARGE = 2**16
 """Weights from which on a pass over a variable is worth being compiled by itself."""
@@ -22,80 +26,58 @@ class Update:
             does not always where it accumulates gradients.
     """
 
-    def __init__(self, optimizer: keras.optimizers.Optimizer, gradients, variables, step):
+    def __init__(self, optimizer: Any, gradients: list, variables: list, step: Any):
         self.optimizer = optimizer
         self.variables = list(variables)
         self.step = step
         every = optimizer.gradient_accumulation_steps or 1
-        seen = keras_optimizer.batches_seen(optimizer).value + 1
+        seen = keras_internals.batches_seen(optimizer).value + 1
         self.completes_step = ops.equal(seen % every, 0)
         self._gradients = list(gradients)
         self._place = {id(variable): i for i, variable in enumerate(self.variables)}
-        self._pulls: list[list[Callable]] = [[] for _ in self.variables]
+        self._additions: list[list[Callable]] = [[] for _ in self.variables]
 
     def __contains__(self, variable: keras.Variable) -> bool:
         """Whether a variable is updated; a frozen one is not."""
         return id(variable) in self._place
 
-    def pull(self, variable: keras.Variable, gradient: Callable) -> None:
-        """Adds to a variable's gradient, as a penalty would, but not to the loss.
+    def add_to_gradient(self, variable: keras.Variable, addition: Callable) -> None:
+        """Adds to a variable's gradient a function of its value, as a penalty would."""
+        self._additions[self._place[id(variable)]].append(addition)
 
-        Args:
-            variable: one of `variables`.
-            gradient: gives what is added for the variable's value.
-        """
-        self._pulls[self._place[id(variable)]].append(gradient)
-
-    def pulled_gradients(self) -> list:
-        """For each variable its gradient with all pulls; None where it has neither."""
+    def gradients(self) -> list:
+        """For each variable its gradient with all additions; None if it has neither."""
         # The optimizer divides by its loss scale, and adds up what replicas give.
         scale = (self.optimizer.loss_scale_factor or 1.0) / _replicas()
-        return [
-            _pulled(gradient, variable, pulls, scale) if pulls else gradient
-            for gradient, variable, pulls in zip(
-                self._gradients, self.variables, self._pulls, strict=True
-            )
-        ]
+        parts = zip(self._gradients, self.variables, self._additions, strict=True)
+        return [_sum(*part, scale) if part[-1] else part[0] for part in parts]
 
-    def full_gradient(self, variable: keras.Variable, gradients):
-        """A variable's gradient over all batches of a step, and over all replicas.
-
-        Args:
-            variable: one of `variables`.
-            gradients: this replica's, of the step's last batch.
-        """
+    def full_gradient(self, variable: keras.Variable, gradients: list) -> Any:
+        """A variable's gradient over all batches of a step, and over all replicas."""
         gradient = ops.convert_to_tensor(gradients[self._place[id(variable)]])
-        gathered = keras_optimizer.gathered_gradient(self.optimizer, variable)
-        return sum_over_replicas(
-            gradient if gathered is None else gradient + gathered.value
-        )
+        gathered = keras_internals.gathered_gradient(self.optimizer, variable)
+        total = gradient if gathered is None else gradient + gathered.value
+        return _sum_over_replicas(total)
 
     def keep_zero(self, variable: keras.Variable, mask: keras.Variable) -> None:
         """Sets what a mask removes to zero, in the optimizer's average of it too."""
-        average = keras_optimizer.moving_average(self.optimizer, variable)
+        average = keras_internals.moving_average(self.optimizer, variable)
         for masked in [variable] if average is None else [variable, average]:
             _keep_zero(masked, mask)
 
 
-def _keep_zero(variable, mask) -> None:
+def _keep_zero(variable: keras.Variable, mask: keras.Variable) -> None:
     _fused(lambda: variable.assign(kept(mask.value, variable)), variable)()
 
 
-def kept(mask, weights):
+def kept(mask: Any, weights: Any) -> Any:
     """The weights that a mask keeps, zero elsewhere."""
     weights = ops.stop_gradient(weights)
     return ops.where(mask, weights, ops.zeros((), weights.dtype))
 
 
-def either(condition, one: Callable, other: Callable, variables: Iterable) -> None:
-    """Runs one of two functions, for what they do to variables, within a step.
-
-    Args:
-        condition: a boolean tensor.
-        one: runs if it is true.
-        other: runs if it is false.
-        variables: all that they may change.
-    """
+def either(condition: Any, one: Callable, other: Callable, variables: Iterable) -> None:
+    """Runs one of two functions, for what they do to these variables, within a step."""
     if keras.backend.backend() != "jax":
         ops.cond(condition, _no_result(one), _no_result(other))
         return
@@ -107,14 +89,15 @@ def either(condition, one: Callable, other: Callable, variables: Iterable) -> No
         variable.assign(value)
 
 
-def either_on_replicas(condition, one: Callable, other: Callable, gradients, variables):
+def either_on_replicas(
+    condition: Any, one: Callable, other: Callable, gradients: list, variables: Iterable
+) -> None:
     """`either`, for functions of the gradients that may speak to other replicas."""
     if _replicas() == 1:
         either(condition, lambda: one(gradients), lambda: other(gradients), variables)
         return
-    import tensorflow as tf
 
-    def on_each_replica(strategy, condition, gradients):
+    def on_each_replica(strategy: Any, condition: Any, gradients: list) -> None:
         # TensorFlow has no condition on one replica whose branches speak to others.
         condition, *_ = strategy.experimental_local_results(condition)
         run = strategy.extended.call_for_each_replica
@@ -125,12 +108,9 @@ def either_on_replicas(condition, one: Callable, other: Callable, gradients, var
     context.merge_call(on_each_replica, args=(condition, gradients))
 
 
-def sum_over_replicas(gradient):
-    """A gradient that each replica has its part of."""
+def _sum_over_replicas(gradient: Any) -> Any:
     if _replicas() == 1:
         return gradient
-    import tensorflow as tf
-
     context = tf.distribute.get_replica_context()
     return context.all_reduce(tf.distribute.ReduceOp.SUM, gradient)
 
@@ -138,21 +118,21 @@ def sum_over_replicas(gradient):
 def _replicas() -> int:
     if keras.backend.backend() != "tensorflow":
         return 1
-    import tensorflow as tf
-
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def _pulled(gradient, variable, pulls: list[Callable], scale: float):
-    def pulled():
+def _sum(
+    gradient: Any, variable: keras.Variable, additions: list[Callable], scale: float
+) -> Any:
+    def summed() -> Any:
         weights = ops.stop_gradient(variable)
-        total = scale * sum(pull(weights) for pull in pulls)
+        total = scale * sum(addition(weights) for addition in additions)
         return total if gradient is None else ops.convert_to_tensor(gradient) + total
 
-    return _fused(pulled, variable)()
+    return _fused(summed, variable)()
 
 
-def _fused(function: Callable, variable) -> Callable:
+def _fused(function: Callable, variable: keras.Variable) -> Callable:
     """One pass over a large variable where each operation would be a pass of its own."""
     if (
         keras.backend.backend() != "tensorflow"
@@ -160,13 +140,11 @@ def _fused(function: Callable, variable) -> Callable:
         or _replicas() > 1
     ):
         return function
-    import tensorflow as tf
-
     return tf.function(function, jit_compile=True, autograph=False)
 
 
-def _no_result(function, *arguments):
-    def branch():
+def _no_result(function: Callable, *arguments: Any) -> Callable:
+    def branch() -> None:
         function(*arguments)
 
     return branch
@@ -175,7 +153,7 @@ def _no_result(function, *arguments):
 def _values_after(function: Callable, variables: list) -> Callable:
     """What a function would leave in variables, as a function of JAX."""
 
-    def branch():
+    def branch() -> list:
         before = [(variable, variable.value) for variable in variables]
         with keras.StatelessScope(before) as scope:
             function()

@@ -6,7 +6,7 @@ work on a Keras 3 model's kernels. TensorFlow, TFMOT and `tf_keras` (which TFMOT
 are loaded when something here is first used.
 """
 
-from dlth_tf.tfmot.magnitude import magnitude_ticket
+from dlth_tf.tfmot.engine import magnitude_ticket
 from dlth_tf.tfmot.pruning import MagnitudePruning
 
 __all__ = ["MagnitudePruning", "magnitude_ticket"]

@@ -1,26 +1,24 @@
 """Gradual and one-shot magnitude pruning during `fit`, as a callback."""
 
 import functools
-from collections.abc import Mapping
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+import logging
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 from keras import ops
 
 from dlth_tf.callbacks.fixed_ticket import check_zeros
 from dlth_tf.network.kernels import maskable_kernels
 from dlth_tf.step.callback import StepCallback
-from dlth_tf.tfmot.engine import as_schedule
-from dlth_tf.tickets.sparsity import matching, name_patterns
+from dlth_tf.step.update import Update, either, kept
+from dlth_tf.tfmot.engine import as_schedule, pruning_engine
+from dlth_tf.tickets.sparsity import first_matches, name_patterns
 from dlth_tf.tickets.ticket import Ticket
 
-if TYPE_CHECKING:
-    from tensorflow_model_optimization.sparsity.keras import PruningSchedule
-
-    from dlth_tf.tfmot.pruned_kernels import PrunedKernels
-
-    Schedule = PruningSchedule | float
+_log = logging.getLogger(__name__)
 
 
 class MagnitudePruning(StepCallback):
@@ -78,15 +76,12 @@ class MagnitudePruning(StepCallback):
     is_saved = True
     needs_fit = True
 
-    def __init__(
-        self,
-        schedule: "Schedule | Mapping[str, Schedule]",
-        initial_step: int = 0,
-    ):
+    def __init__(self, schedule: Any, initial_step: int = 0):
         by_pattern = schedule if isinstance(schedule, Mapping) else {"*": schedule}
         self.schedules = {p: as_schedule(s, p) for p, s in by_pattern.items()}
         super().__init__(initial_step)
-        self._groups: list[PrunedKernels] | None = None
+        self._groups: list[_Group] = []
+        self._shapes: dict[str, tuple[int, ...]] = {}
 
     @property
     def ticket(self) -> Ticket:
@@ -95,65 +90,154 @@ class MagnitudePruning(StepCallback):
         Raises:
             ValueError: `fit` was not called yet.
         """
-        if self._groups is None:
+        if not self._shapes:
             raise ValueError(
                 "`MagnitudePruning.ticket` is there once `fit` has begun. Give the "
                 "callback to `model.fit` first."
             )
         masks = {name: np.ones(shape, np.bool_) for name, shape in self._shapes.items()}
-        for group in self._groups:
-            masks |= group.kept()
-        return Ticket(masks)
+        return Ticket(
+            masks | {p.name: ops.convert_to_numpy(p.mask) != 0 for p in self._pruned()}
+        )
 
-    def build(self, model):
-        from dlth_tf.tfmot.pruned_kernels import PrunedKernels
-
+    def build(self, model: keras.Model) -> None:
         kernels = maskable_kernels(model, name_patterns(self.schedules))
-        followers = _kernels_by_schedule(kernels, self.schedules)
+        first = first_matches(kernels, self.schedules)
         self._shapes = {name: tuple(kernel.shape) for name, kernel in kernels.items()}
-        variable = functools.partial(self.variable, saved=True)
-        self._groups = [PrunedKernels(*follower, variable) for follower in followers]
+        self._groups = [
+            _Group(self, schedule, {n: kernels[n] for n in first if first[n] == pattern})
+            for pattern, schedule in self.schedules.items()
+        ]
 
-    def begin(self):
+    def _pruned(self) -> "list[_Pruned]":
+        return [pruned for group in self._groups for pruned in group.kernels]
+
+    def begin(self) -> None:
         if self.initial_step and self.step == self.initial_step:
-            for group in self._groups:
-                group.remove_zeros()
+            for pruned in self._pruned():
+                pruned.mask.assign(ops.convert_to_numpy(pruned.kernel) != 0)
 
-    def around_train_step(self, train_step):
+    def around_train_step(self, train_step: Callable) -> Callable:
         # The images of a step must meet the masks that TFMOT updates before it.
-        def with_masks_updated(data):
+        def with_masks_updated(data: Any) -> Any:
             for group in self._groups:
                 group.update_if_due(self._number(self._door.updates))
             return train_step(data)
 
         return with_masks_updated
 
-    def after_update(self, update):
+    def after_update(self, update: Update) -> None:
         for group in self._groups:
             group.remove(update, self._number(update.step))
 
-    def _number(self, steps_before):
+    def _number(self, steps_before: Any) -> Any:
         """What TFMOT calls the step after so many, counted from 1."""
         return ops.cast(steps_before + self.initial_step + 1, "int64")
 
-    def on_epoch_end(self, epoch, logs=None):
-        for group in self._groups:
-            group.forget_attempts()
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        for pruned in self._pruned():
+            pruned.attempt.assign(np.zeros(pruned.attempt.shape))
         if logs is not None:
             logs["sparsity"] = self.ticket.sparsity
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         super().on_train_end(logs)
         ticket = self.ticket
-        check_zeros(ticket, self._model, type(self).__name__)
+        check_zeros(ticket, self._trained, type(self).__name__)
         for group in self._groups:
             group.warn_if_unfinished(ticket.sparsity_per_kernel(), self.step)
 
 
-def _kernels_by_schedule(kernels, schedules) -> list[tuple[object, dict]]:
-    """Each schedule with the kernels that follow it: those its pattern matches first."""
-    followed = {pattern: {} for pattern in schedules}
-    for name, kernel in matching(kernels, schedules).items():
-        first = next(p for p in schedules if fnmatchcase(name, p))
-        followed[first][name] = kernel
-    return [(schedules[pattern], some) for pattern, some in followed.items()]
+class _Pruned(NamedTuple):
+    """A kernel under a schedule; `attempt` is what the optimizer made of the removed."""
+
+    name: str
+    kernel: keras.Variable
+    mask: keras.Variable
+    threshold: keras.Variable
+    attempt: keras.Variable
+
+    def keep_attempt(self) -> None:
+        self.attempt.assign(kept(ops.equal(self.mask.value, 0), self.kernel))
+
+
+class _Group:
+    """The kernels that follow one schedule, with the engine that updates their masks.
+
+    TFMOT lets an optimizer step move removed weights and sets them to zero in the next
+    step, after a mask update has seen them. Here they are zero at once. What the
+    optimizer tried to make of them is kept if a mask update comes next, and put back for
+    as long as that takes.
+    """
+
+    def __init__(
+        self,
+        pruning: MagnitudePruning,
+        schedule: Any,
+        kernels: Mapping[str, keras.Variable],
+    ):
+        variable = functools.partial(pruning.variable, saved=True)
+        self.schedule = schedule
+        self.kernels = [
+            _Pruned(
+                name,
+                kernel,
+                variable(np.ones(kernel.shape), kernel.dtype, "mask"),
+                variable(np.zeros(()), kernel.dtype, "threshold"),
+                variable(np.zeros(kernel.shape), kernel.dtype, "attempt"),
+            )
+            for name, kernel in kernels.items()
+        ]
+        self._updated_at = variable(0, "int64", "updated_at")
+
+    def update_if_due(self, step: Any) -> None:
+        """At the beginning of a step, counted from 1: a mask update, if it is due.
+
+        With gradient accumulation, or when mixed precision repeats a step after an
+        overflow, the same step comes several times; masks are updated the first time.
+        """
+        due = self.schedule(step)[0] & (self._updated_at.value < step)
+        either(due, lambda: self._update_masks(step), lambda: None, [])
+
+    def remove(self, update: Update, step: Any) -> None:
+        """At the end of a step, counted from 1: removed weights are zero."""
+        due_next = self.schedule(step + 1)[0]
+        for pruned in self.kernels:
+            if pruned.kernel in update:
+                either(due_next, pruned.keep_attempt, lambda: None, [])
+                update.keep_zero(pruned.kernel, pruned.mask)
+
+    def _update_masks(self, step: Any) -> None:
+        for pruned in self.kernels:
+            pruned.kernel.value.assign_add(pruned.attempt)
+        variables = [
+            (pruned.kernel.value, pruned.mask.value, pruned.threshold.value)
+            for pruned in self.kernels
+        ]
+        engine = pruning_engine(variables, self.schedule, lambda: step)
+        for weights, mask, threshold in variables:
+            # The engine's own `conditional_mask_update` and `weight_mask_op` talk to the
+            # other replicas, which TensorFlow refuses inside a condition. Every replica
+            # has the same weights, and so finds the same masks by itself.
+            new_threshold, new_mask = engine._maybe_update_block_mask(weights)
+            threshold.assign(new_threshold)
+            mask.assign(new_mask)
+            weights.assign(weights * mask)
+        self._updated_at.assign(step)
+
+    def warn_if_unfinished(self, reached: Mapping[str, float], step: int) -> None:
+        """Warns of the first kernel that has more weights than the schedule means."""
+        target = getattr(self.schedule, "target_sparsity", 0.0)
+        final = getattr(self.schedule, "final_sparsity", target)
+        for name, kernel, *_ in self.kernels:
+            if (final - reached[name]) * math.prod(kernel.shape) > 1:
+                _log.warning(
+                    "Pruning ended after %d steps with kernel '%s' at sparsity %.4g, "
+                    "below its schedule's %.4g. Train longer, or let the schedule end "
+                    "earlier, at `begin_step` plus a multiple of `frequency`.",
+                    step,
+                    name,
+                    reached[name],
+                    final,
+                )
+                return

@@ -5,28 +5,20 @@ machine.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
+
+Masks = Mapping[str, np.ndarray]
+"""One array for each of some kernels, by name, in the kernel's shape."""
 
 _CHUNK = 1 << 20
 _KEY_BITS = 16
 
 
 def removed_count(size: int, sparsity: float | Fraction, kernels: int = 1) -> int:
-    """How many of `size` weights are removed: min(ceil(sparsity * size), size - kernels).
-
-    A kernel never loses all its weights.
-
-    Args:
-        size: weights of the kernel, or of several together.
-        sparsity: fraction removed, in [0, 1).
-        kernels: how many kernels these weights are of.
-
-    Raises:
-        ValueError: `sparsity` is outside [0, 1).
-    """
+    """min(ceil(sparsity * size), size - kernels): no kernel loses all its weights."""
     if not 0.0 <= sparsity < 1.0:
         raise ValueError(f"`sparsity` must be in [0, 1). Received: {sparsity}")
     return max(0, min(math.ceil(sparsity * size), size - kernels))
@@ -40,27 +32,14 @@ def random_masks(
 ) -> list[np.ndarray]:
     """Draws masks uniformly from all that remove exactly the count, taken together.
 
-    The same seed means the same masks on every machine. Of several kernels one that
-    would lose all its weights gets one back, at the cost of another kernel.
-
-    Args:
-        shapes: shapes of the kernels.
-        sparsity: fraction of their weights that is removed, in [0, 1).
-        seed: where the random bits come from.
-        within: earlier masks. What they remove is removed here too, the rest is drawn
-            from what they keep.
-
-    Returns:
-        For each kernel a boolean array of its shape, True where a weight is kept.
-
-    Raises:
-        ValueError: `within` removes more than `sparsity` asks for.
+    Of several kernels one that would lose all its weights gets one back, at the cost of
+    another kernel. What the earlier masks `within` remove is removed here too.
     """
     sizes = [math.prod(shape) for shape in shapes]
     remove = removed_count(sum(sizes), sparsity, len(sizes))
     candidates = sizes
     if within is not None:
-        candidates = [np.count_nonzero(mask) for mask in within]
+        candidates = [int(np.count_nonzero(mask)) for mask in within]
     removed_before = sum(sizes) - sum(candidates)
     if remove < removed_before:
         raise ValueError(
@@ -79,6 +58,14 @@ def random_masks(
     return masks
 
 
+def seed_of_draw(
+    seed: int, place: int, within: Sequence[np.ndarray] | None = None
+) -> np.random.SeedSequence:
+    """Where a draw's bits come from; a nested one's are not those that it refines."""
+    removed = sum(int(mask.size - np.count_nonzero(mask)) for mask in within or ())
+    return np.random.SeedSequence(seed, spawn_key=(place, removed)[: 1 + bool(removed)])
+
+
 def highest_masks(
     scores: Sequence[np.ndarray], sparsity: float | Fraction
 ) -> list[np.ndarray]:
@@ -87,16 +74,6 @@ def highest_masks(
     The highest score of each kernel stays. Among equal scores those that come first, in
     the order of the kernels and in memory order, are removed first, so that the count is
     exact also where many are equal.
-
-    Args:
-        scores: of each kernel, in its shape; no NaN.
-        sparsity: fraction of all these weights that is removed, in [0, 1).
-
-    Returns:
-        For each kernel a boolean array of its shape, True where a weight is kept.
-
-    Raises:
-        ValueError: a score is NaN.
     """
     ends = np.cumsum([part.size for part in scores])
     flat = np.concatenate([part.ravel() for part in scores])
@@ -105,13 +82,14 @@ def highest_masks(
     remove = removed_count(flat.size, sparsity, len(scores))
     mask = np.ones(flat.size, np.bool_)
     if remove:
-        last_highest = [int(np.argmax(part.ravel()[::-1])) + 1 for part in scores]
-        rivals = np.delete(flat, ends - last_highest)
+        from_end = [int(np.argmax(part.ravel()[::-1])) + 1 for part in scores]
+        last_highest = np.subtract(ends, from_end, dtype=np.int64)
+        rivals = np.delete(flat, last_highest)
         threshold = np.partition(rivals, remove - 1)[remove - 1]
         kept = rivals >= threshold
         still_to_remove = remove - int(rivals.size - np.count_nonzero(kept))
         kept[np.flatnonzero(rivals == threshold)[:still_to_remove]] = False
-        mask = np.insert(kept, ends - last_highest - np.arange(len(scores)), True)
+        mask = np.insert(kept, last_highest - np.arange(len(scores)), True)
     masks = np.split(mask, ends[:-1])
     return [part.reshape(of.shape) for part, of in zip(masks, scores, strict=True)]
 
@@ -143,7 +121,9 @@ def _without(size: int, remove: int, seed: np.random.SeedSequence) -> np.ndarray
     return mask
 
 
-def _key_chunks(size: int, seed: np.random.SeedSequence):
+def _key_chunks(
+    size: int, seed: np.random.SeedSequence
+) -> Iterator[tuple[int, np.ndarray]]:
     bits = np.random.PCG64(seed)
     for start in range(0, size, _CHUNK):
         count = min(_CHUNK, size - start)
@@ -163,11 +143,11 @@ def _leave_none_empty(
     bits = np.random.PCG64(_child(seed, 1))
     for part in empty:
         part[bits.random_raw() % part.size] = True
-    spare = []
+    others = []
     for start, part in zip(starts, parts, strict=True):
         places = start + np.flatnonzero(part)
-        spare.append(np.delete(places, bits.random_raw() % places.size))
-    spare = np.concatenate(spare)
+        others.append(np.delete(places, int(bits.random_raw() % places.size)))
+    spare = np.concatenate(others)
     kept[spare[~_without(spare.size, len(empty), _child(seed, 2))]] = False
 
 

@@ -1,4 +1,4 @@
-"""Tickets: which weights of a network stay."""
+"""Tickets: which weights of a network stay. Written to files, with the weights or not."""
 
 import dataclasses
 import math
@@ -8,20 +8,18 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from dlth_tf.network.kernels import maskable_kernels
-from dlth_tf.network.variables import maskable_variables
-from dlth_tf.storage import ticket_file
-from dlth_tf.tickets.coverage import shapes_at_hand
-from dlth_tf.tickets.sparsity import Sparsity, name_patterns, sparsity_pools
-from dlth_tf.tickets.units import unit_named
+from dlth_tf.network.kernels import maskable_kernels, maskable_variables
+from dlth_tf.network.variables import check_fit, named_variables, set_weights
+from dlth_tf.tickets import ticket_file
 
 FILTER_COMPANIONS = ("bias", "gamma", "beta", "moving_mean")
 """The variables beside kernels that a ticket of whole filters masks."""
 
 _LARGEST = 1 << 28
+_DTYPES = (None, "float32", "float16")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Ticket:
     """A mask for every maskable kernel of a network.
 
@@ -34,9 +32,29 @@ class Ticket:
             kernel's shape, True where the weight is kept. A ticket of whole filters has
             further masks, for the biases and the normalisation parameters that go with
             a filter, named `"stage1_bn/gamma"`.
+
+    Tickets of the same names and masks are equal.
     """
 
     masks: Mapping[str, np.ndarray]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Ticket):
+            return NotImplemented
+        return self.masks.keys() == other.masks.keys() and all(
+            np.array_equal(mask, other.masks[name]) for name, mask in self.masks.items()
+        )
+
+    def __hash__(self) -> int:
+        return hash(frozenset((n, m.shape, m.sum()) for n, m in self.masks.items()))
+
+    def __repr__(self) -> str:
+        kernels = self._kernel_masks().values()
+        weights = sum(mask.size for mask in kernels)
+        return (
+            f"<Ticket: {len(kernels)} kernels, {weights:,} weights, "
+            f"sparsity {weights and self.sparsity:.4g}>"
+        )
 
     @property
     def sparsity(self) -> float:
@@ -67,24 +85,22 @@ class Ticket:
         """
         kernels = maskable_kernels(model, tables=self.masks)
         variables = maskable_variables(model, tables=self.masks)
+        misfit = f"The ticket does not fit model '{model.name}':"
         for name in [*self.masks, *kernels]:
             if name not in variables:
                 raise ValueError(
-                    f"The ticket does not fit model '{model.name}': it has a mask for "
-                    f"kernel '{name}', which the model lacks. The model's kernels: "
-                    f"{', '.join(kernels)}"
+                    f"{misfit} it has a mask for kernel '{name}', which the model lacks. "
+                    f"The model's kernels: {', '.join(kernels)}"
                 )
+            shape = tuple(variables[name].shape)
             if name not in self.masks:
                 raise ValueError(
-                    f"The ticket does not fit model '{model.name}': it has no mask for "
-                    f"kernel '{name}' of shape {tuple(kernels[name].shape)}. "
+                    f"{misfit} it has no mask for kernel '{name}' of shape {shape}. "
                     f"The ticket's kernels: {', '.join(self.masks)}"
                 )
-            if self.masks[name].shape != tuple(variables[name].shape):
+            if (received := self.masks[name].shape) != shape:
                 raise ValueError(
-                    f"The ticket does not fit model '{model.name}': kernel '{name}' "
-                    f"has shape {tuple(variables[name].shape)}, its mask "
-                    f"{self.masks[name].shape}."
+                    f"{misfit} kernel '{name}' has shape {shape}, its mask {received}."
                 )
         return [(name, variables[name], mask) for name, mask in self.masks.items()]
 
@@ -136,11 +152,7 @@ class Ticket:
 
 
 def as_ticket(ticket: Ticket) -> Ticket:
-    """The ticket, if it is one.
-
-    Raises:
-        TypeError: it is something else, such as the path of a ticket's file.
-    """
+    """The ticket, if it is one, and not, for instance, the path of a ticket's file."""
     if not isinstance(ticket, Ticket):
         raise TypeError(
             "`ticket` must be a `dlth_tf.Ticket`; `Ticket.load(path)` reads one from a "
@@ -149,139 +161,96 @@ def as_ticket(ticket: Ticket) -> Ticket:
     return ticket
 
 
-def random_ticket(
+def save(
+    path: str | os.PathLike,
     model: keras.Model,
-    sparsity: Sparsity,
-    seed: int,
-    within: Ticket | None = None,
-    unit: str = "weight",
-) -> Ticket:
-    """Draws a ticket uniformly at random, kernel by kernel.
+    ticket: Ticket | None = None,
+    dtype: str | None = None,
+) -> None:
+    """Writes a sparse model's weights to one small file.
 
-    Of each kernel of n weights exactly min(ceil(sparsity * n), n - 1) are removed. The
-    ticket depends on the seed and the architecture alone: it is the same in every
-    process and on every machine. A warning is logged where the kernels hold less than
-    half of the model's trainable weights.
+    Masked kernels are stored as their mask, a bit for each weight, and the kept values
+    alone, all other variables (biases, statistics) as they are: safetensors, compressed
+    by xz (see `docs/ticket_format.md`). The architecture is not stored: build the model
+    by the same code, then call `dlth_tf.load`. The file appears whole or not at all.
 
     Args:
-        model: a built model; its weights do not matter.
-        sparsity: fraction removed; or fractions by kernel name pattern; or how the
-            sparsity is shared out: `Uniform`, `ErdosRenyi`, `ErdosRenyiKernel`,
-            `Global`, `PerLayer`, `PerStage`. An embedding stays dense unless a pattern
-            other than `"*"` names it: `{"embedding": 0.5, "*": 0.9}`.
-        seed: a non-negative integer.
-        within: an earlier ticket of the model; what it removes stays removed, and the
-            rest is drawn from what it keeps (nested tickets of growing sparsity).
-        unit: what is removed as a whole: `"weight"`; or N:M such as `"2:4"`, where of
-            every 4 consecutive weights along a kernel's input axis 2 are kept; its
-            sparsity is 1 - N/M; or `"filter"`, see `dlth_tf.channel_groups`.
+        path: of the file, any extension.
+        model: a built model.
+        ticket: what is kept. What it removes is not stored, zero or not. None: all
+            weights of maskable kernels that are not zero are kept.
+        dtype: of the kept kernel weights, `"float32"` or `"float16"` (half the size,
+            about three decimal digits). None: as they are.
 
     Raises:
-        ValueError: a sparsity outside [0, 1) or below that of `within`, a `within` that
-            keeps nothing of a kernel, a pattern that matches no kernel, a distribution
-            or a unit that does not fit the model, or a model without maskable kernels.
+        ValueError: the ticket does not fit the model, another `dtype`, or a kept weight
+            that is too large for float16.
 
     Example:
 
-    >>> model = keras.applications.MobileNetV2(weights=None, classes=10)
-    >>> ticket = random_ticket(model, sparsity=0.9, seed=0)
-
-    Source: Bai et al., "Dual Lottery Ticket Hypothesis", ICLR 2022, section 3.2.
+    >>> dlth.save("model.safetensors.xz", model, ticket, dtype="float16")
+    >>> fresh = build_the_same_model()
+    >>> ticket = dlth.load("model.safetensors.xz", fresh)
     """
-    earlier = None if within is None else {n: m for n, _, m in within.pairs(model)}
-    for name, mask in (earlier or {}).items():
-        if not mask.any():
-            raise ValueError(
-                "`within` must keep some of every kernel. Received: a ticket that keeps "
-                f"nothing of '{name}'"
-            )
-    shapes = shapes_at_hand(model, [*name_patterns(sparsity), *(earlier or ())])
-    pools = sparsity_pools(shapes, sparsity)
-    masks = unit_named(unit).random_masks(model, pools, seed, earlier)
-    return Ticket({name: masks[name] for name in [*shapes, *masks]})
+    if dtype not in _DTYPES:
+        raise ValueError(
+            f"`dtype` must be None, 'float32' or 'float16'. Received: {dtype!r}"
+        )
+    ticket = _nonzero(model) if ticket is None else ticket
+    mask_of = {id(variable): name for name, variable, _ in ticket.pairs(model)}
+    variables = []
+    for name, variable in named_variables(model).items():
+        mask = mask_of.get(id(variable))
+        values = keras.ops.convert_to_numpy(variable)
+        if mask is not None and dtype is not None:
+            values = _converted(name, values, ticket.masks[mask], dtype)
+        variables.append((name, values, mask))
+    ticket_file.write(path, ticket.masks, variables)
 
 
-def magnitude_ticket(
-    model: keras.Model, sparsity: Sparsity, unit: str = "weight"
-) -> Ticket:
-    """Removes the smallest magnitudes of each kernel of a trained model.
+def load(path: str | os.PathLike, model: keras.Model) -> Ticket:
+    """Puts the weights that `save` wrote into a freshly built model.
+
+    Safe for files from strangers: nothing in them is executed, damage is found by a
+    checksum, and before memory is taken for values they are compared with the model.
 
     Args:
-        model: the trained model.
-        sparsity: as for `random_ticket`, and counted as there. With `Global` there is
-            one threshold for the magnitudes of all kernels.
-        unit: what is removed as a whole, as for `random_ticket`.
+        path: of the file.
+        model: a built model of the same architecture.
+
+    Returns:
+        The ticket: what is kept. `dlth_tf.FixedTicket` trains on with it.
 
     Raises:
-        ValueError: as for `random_ticket`, or a kernel holds NaN.
-
-    Example: the lottery ticket hypothesis in four lines.
-
-    >>> initial = model.get_weights()
-    >>> model.fit(train)
-    >>> ticket = magnitude_ticket(model, sparsity=0.9)
-    >>> model.set_weights(initial)
-
-    Source: Han et al., "Learning both Weights and Connections", NeurIPS 2015.
+        ValueError: the file is damaged or not a sparse model, or it does not fit the
+            model, naming the first variable that differs; the model is then left as it
+            was.
     """
-    scores = {
-        name: np.abs(keras.ops.convert_to_numpy(kernel))
-        for name, kernel in maskable_kernels(model, name_patterns(sparsity)).items()
-    }
-    return highest_ticket(model, sparsity, scores, unit)
-
-
-def highest_ticket(
-    model: keras.Model,
-    sparsity: Sparsity,
-    scores: Mapping[str, np.ndarray],
-    unit: str = "weight",
-) -> Ticket:
-    """Keeps the weights of the highest scores: what all pruning by a score has in common.
-
-    Among equal scores those that come first in memory order are removed first.
-
-    Args:
-        model: a built model.
-        sparsity: as for `random_ticket`, and counted as there.
-        scores: for each kernel an array of its shape; infinities are numbers, too.
-            (Those of embeddings that the sparsity names are among
-            `maskable_kernels(model, tables=patterns)`.)
-        unit: what is removed as a whole, as for `random_ticket`.
-
-    Raises:
-        ValueError: as for `random_ticket`, or a kernel has no scores, or scores of
-            another shape, or one that is not a number.
-
-    Example: a criterion of one's own, here magnitudes relative to the kernel's largest.
-
-    >>> kernels = {n: np.abs(k) for n, k in dlth.maskable_kernels(model).items()}
-    >>> scores = {name: kernel / kernel.max() for name, kernel in kernels.items()}
-    >>> ticket = dlth.highest_ticket(model, dlth.Global(0.9), scores)
-    """
-    shapes = shapes_at_hand(model, name_patterns(sparsity))
-    checked = {name: _checked(name, shape, scores) for name, shape in shapes.items()}
-    pools = sparsity_pools(shapes, sparsity)
-    masks = unit_named(unit).highest_masks(model, pools, checked)
-    return Ticket({name: masks[name] for name in [*shapes, *masks]})
-
-
-def _checked(name: str, shape: tuple[int, ...], scores: Mapping) -> np.ndarray:
-    """A kernel's scores, as numbers of which each has a place."""
-    if name not in scores:
+    file = ticket_file.TicketFile(path)
+    if not file.variables:
         raise ValueError(
-            f"`scores` must have an array for every kernel. It has none for '{name}', "
-            f"only for {', '.join(scores) or 'nothing'}"
+            f"'{path}' holds a ticket but no weights. Use `Ticket.load`, or write "
+            "the weights too with `dlth_tf.save`."
         )
-    values = np.asarray(scores[name])
-    if values.shape != shape:
+    check_fit(model, file.variables)
+    masks, values = file.read()
+    set_weights(model, file.in_full(masks, values))
+    return Ticket(masks)
+
+
+def _nonzero(model: keras.Model) -> Ticket:
+    kernels = maskable_kernels(model)
+    return Ticket(
+        {name: keras.ops.convert_to_numpy(k) != 0 for name, k in kernels.items()}
+    )
+
+
+def _converted(name: str, values: np.ndarray, mask: np.ndarray, dtype: str) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        converted = values.astype(dtype)
+    if np.isinf(converted[mask]).any() and not np.isinf(values[mask]).any():
         raise ValueError(
-            f"`scores` of '{name}' must have the kernel's shape {shape}. "
-            f"Received: {values.shape}"
+            f"`dtype` {dtype} can't hold the weights of '{name}': the largest is "
+            f"{np.abs(values[mask]).max():.3g}."
         )
-    if values.dtype.kind not in "biuf":
-        # Types that NumPy does not know by itself, such as bfloat16, are numbers, too.
-        values = values.astype(np.float32)
-    if np.isnan(values).any():
-        raise ValueError(f"Kernel '{name}' must have numbers as scores. It has NaN.")
-    return values
+    return converted

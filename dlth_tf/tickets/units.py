@@ -1,119 +1,249 @@
-"""What a removed unit is: a single weight, or several that only go together."""
+"""What a removed unit is: a single weight, N of M neighbours, or a whole filter."""
 
-import abc
-import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import keras
 import numpy as np
 
-from dlth_tf.tickets.masks import highest_masks, random_masks
-from dlth_tf.tickets.sparsity import Pool
+from dlth_tf.network.channels.groups import (
+    MODEL_INPUT,
+    MODEL_OUTPUT,
+    ChannelGroup,
+    channel_groups,
+)
+from dlth_tf.network.kernels import input_axes, maskable_variables
+from dlth_tf.tickets.masks import Masks, highest_masks, random_masks, seed_of_draw
+from dlth_tf.tickets.sparsity import Pool, Shapes, n_of_m
 
-if TYPE_CHECKING:
-    import keras
-
-Arrays = Mapping[str, np.ndarray]
-"""One array for each of some kernels, by name, in the kernel's shape."""
-
-
-class Unit(abc.ABC):
-    """Base of what is removed as a whole: makes masks by chance and by score."""
-
-    @abc.abstractmethod
-    def random_masks(
-        self,
-        model: "keras.Model",
-        pools: Sequence[Pool],
-        seed: int,
-        within: Arrays | None = None,
-    ) -> Arrays:
-        """Draws masks uniformly at random.
-
-        Args:
-            model: a built model.
-            pools: which kernels lose how much.
-            seed: a non-negative integer.
-            within: masks of kernels; what they remove stays removed.
-
-        Raises:
-            ValueError: there are no such masks.
-        """
-
-    @abc.abstractmethod
-    def highest_masks(
-        self, model: "keras.Model", pools: Sequence[Pool], scores: Arrays
-    ) -> Arrays:
-        """Keeps the units of the highest scores.
-
-        Args:
-            model: a built model.
-            pools: which kernels lose how much.
-            scores: the score of each weight, no NaN.
-
-        Raises:
-            ValueError: there are no such masks.
-        """
+_log = logging.getLogger(__name__)
+_GROUPS_AT_A_TIME = 1 << 18
+_TOLERANCE = 1e-3
 
 
-class SingleWeights(Unit):
+def unit_of(
+    name: str, model: keras.Model, shapes: Shapes, pools: Sequence[Pool]
+) -> "SingleWeights | GroupedWeights | Filters":
+    """The unit of a name, for kernels of which the pools lose something."""
+    if groups := n_of_m(name):
+        return GroupedWeights(*groups, model, shapes, pools)
+    return Filters(model, pools) if name == "filter" else SingleWeights(shapes, pools)
+
+
+class SingleWeights:
     """Weights one by one, as in the paper."""
 
-    def random_masks(self, model, pools, seed, within=None):
-        from dlth_tf.network.kernels import kernel_shapes
+    def __init__(self, shapes: Shapes, pools: Sequence[Pool]):
+        self._shapes = shapes
+        self._pools = pools
 
-        shapes = kernel_shapes(model, [name for pool in pools for name in pool.names])
-        places = {name: place for place, name in enumerate(shapes)}
-        masks = {}
-        for pool in pools:
-            together = len(pool.names) > 1
-            spawn_key = [len(places) if together else places[pool.names[0]]]
+    def random_masks(self, seed: int, within: Masks | None = None) -> Masks:
+        places = {name: place for place, name in enumerate(self._shapes)}
+        masks: dict[str, np.ndarray] = {}
+        for pool in self._pools:
+            shapes = [self._shapes[name] for name in pool.names]
             earlier = None
             if within is not None:
-                earlier = [
-                    within.get(name, np.ones(shapes[name], np.bool_))
-                    for name in pool.names
-                ]
-                removed = sum(mask.size - np.count_nonzero(mask) for mask in earlier)
-                # A nested draw must not repeat the bits of the draw that it refines.
-                spawn_key += [int(removed)] if removed else []
-            drawn = random_masks(
-                [shapes[name] for name in pool.names],
-                pool.sparsity,
-                np.random.SeedSequence(seed, spawn_key=spawn_key),
-                earlier,
-            )
+                whole = {name: np.ones(self._shapes[name], bool) for name in pool.names}
+                earlier = [within.get(name, whole[name]) for name in pool.names]
+            place = places[pool.names[0]] if len(pool.names) == 1 else len(places)
+            draw = seed_of_draw(seed, place, earlier)
+            drawn = random_masks(shapes, pool.sparsity, draw, earlier)
             masks.update(zip(pool.names, drawn, strict=True))
         return masks
 
-    def highest_masks(self, model, pools, scores):
-        masks = {}
-        for pool in pools:
+    def highest_masks(self, scores: Masks) -> Masks:
+        masks: dict[str, np.ndarray] = {}
+        for pool in self._pools:
             kept = highest_masks([scores[name] for name in pool.names], pool.sparsity)
             masks.update(zip(pool.names, kept, strict=True))
         return masks
 
 
-def unit_named(name: str) -> Unit:
-    """The unit that a text stands for.
+class GroupedWeights:
+    """N:M: of every M consecutive weights along the input axis N are kept.
 
-    Args:
-        name: `"weight"`; or N:M, such as `"2:4"`: of every 4 consecutive weights along
-            a kernel's input axis 2 are kept; or `"filter"`: coupled filters together.
+    The input axis is the one that the layer's matrix product sums over: of a dense
+    kernel [in, out] the groups lie along `in`, for each output; of a convolution
+    [height, width, in, out] along `in`, for each position and output. A pool's sparsity
+    must be 1 - N / M, or 0 to leave its kernels dense.
 
-    Raises:
-        ValueError: the text is something else.
+    Source: Zhou et al., "Learning N:M Fine-grained Structured Sparse Neural Networks
+    From Scratch", ICLR 2021; Mishra et al., "Accelerating Sparse Deep Neural Networks",
+    2021, arXiv 2104.08378 (2:4).
     """
-    if name == "weight":
-        return SingleWeights()
-    if name == "filter":
-        from dlth_tf.tickets.filter_tickets import Filters
 
-        return Filters()
-    if found := re.fullmatch(r"(\d+):(\d+)", name):
-        from dlth_tf.tickets.grouped_weights import GroupedWeights
+    def __init__(
+        self, n: int, m: int, model: keras.Model, shapes: Shapes, pools: Sequence[Pool]
+    ):
+        self._n, self._m, self._shapes = n, m, shapes
+        self._axes: Mapping[str, Any] = input_axes(model, shapes)
+        sparsities = {name: pool.sparsity for pool in pools for name in pool.names}
+        self._sparse = [name for name in shapes if sparsities[name]]
+        for name in self._sparse:
+            if abs(sparsities[name] - (1 - n / m)) > _TOLERANCE:
+                raise ValueError(
+                    f"With unit '{n}:{m}' the sparsity of a kernel must be "
+                    f"{1 - n / m:.4g}, or 0. Received: {float(sparsities[name]):.4g} "
+                    f"for '{name}'"
+                )
+            axis: Any = self._axes[name]
+            inputs = 1 if axis is None else shapes[name][axis]
+            if inputs % m:
+                raise ValueError(
+                    f"Unit '{n}:{m}' needs kernels whose inputs are a multiple of {m}. "
+                    f"Received: {inputs} of '{name}', shape {shapes[name]}. Choose "
+                    "layers by name patterns that leave it out"
+                )
 
-        return GroupedWeights(int(found[1]), int(found[2]))
-    raise ValueError(
-        f"`unit` must be 'weight', 'filter' or N:M such as '2:4'. Received: {name!r}"
-    )
+    def random_masks(self, seed: int, within: Masks | None = None) -> Masks:
+        if within is not None:
+            raise ValueError(
+                "`within` needs single weights: N:M removes the same fraction always. "
+                f"Received: unit '{self._n}:{self._m}'"
+            )
+
+        def draw(name: str) -> np.ndarray:
+            bits = seed_of_draw(seed, list(self._shapes).index(name))
+            return drawn_groups(math.prod(self._shapes[name]), self._n, self._m, bits)
+
+        return self._masks(draw)
+
+    def highest_masks(self, scores: Masks) -> Masks:
+        def choose(name: str) -> np.ndarray:
+            groups = np.moveaxis(scores[name], self._axes[name], -1)
+            return highest_in_groups(groups.reshape(-1, self._m), self._n)
+
+        return self._masks(choose)
+
+    def _masks(self, groups: Callable[[str], np.ndarray]) -> Masks:
+        whole = {name: np.ones(shape, np.bool_) for name, shape in self._shapes.items()}
+        return whole | {
+            name: laid_out(groups(name), self._shapes[name], self._axes[name])
+            for name in self._sparse
+        }
+
+
+def drawn_groups(size: int, n: int, m: int, seed: np.random.SeedSequence) -> np.ndarray:
+    """A random mask of a kernel's groups, made a block at a time to save memory."""
+    bits = np.random.PCG64(seed)
+    mask = np.empty((size // m, m), np.bool_)
+    for start in range(0, len(mask), _GROUPS_AT_A_TIME):
+        block = mask[start : start + _GROUPS_AT_A_TIME]
+        block[:] = highest_in_groups(bits.random_raw(block.size).reshape(block.shape), n)
+    return mask
+
+
+def highest_in_groups(groups: np.ndarray, n: int) -> np.ndarray:
+    """Of groups `[groups, m]` the n that are kept; of equal ones the last."""
+    lowest_first = np.argsort(groups, axis=1, kind="stable")
+    mask = np.ones(groups.shape, np.bool_)
+    np.put_along_axis(mask, lowest_first[:, :-n], False, axis=1)
+    return mask
+
+
+def laid_out(groups: np.ndarray, shape: tuple[int, ...], axis: int) -> np.ndarray:
+    """The groups along an axis of a kernel."""
+    inputs_last = (*shape[:axis], *shape[axis + 1 :], shape[axis])
+    return np.ascontiguousarray(np.moveaxis(groups.reshape(inputs_last), -1, axis))
+
+
+class Filters:
+    """Whole filters, the same channels in all layers that are coupled.
+
+    Of a group of c coupled channels (see `dlth_tf.channel_groups`), exactly
+    min(ceil(s * c), c - 1) are removed, s being the lowest sparsity of the layers coupled
+    in it: a layer that shall stay dense does. A removed channel is exactly zero from its
+    layer to the next, because the masks cover the filters, their biases, and what
+    normalisation would make of a zero. Recurrent layers, embeddings and layers that have
+    a method `get_prunable_weights` are left whole.
+
+    Source: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017.
+    """
+
+    def __init__(self, model: keras.Model, pools: Sequence[Pool]):
+        self._model = model
+        self._groups = channel_groups(model, [n for pool in pools for n in pool.names])
+        for pool in pools:
+            if len(pool.names) > 1:
+                raise ValueError(
+                    "With unit 'filter' every kernel needs a sparsity of its own. "
+                    f"Received: one of {float(pool.sparsity):.4g} for "
+                    f"{len(pool.names)} kernels together (a global sparsity)"
+                )
+        self._sparsities = {pool.names[0]: pool.sparsity for pool in pools}
+        self._say_what_stays()
+
+    def random_masks(self, seed: int, within: Masks | None = None) -> Masks:
+        def draw(place: int, group: ChannelGroup, sparsity: Any) -> np.ndarray:
+            earlier = None if within is None else [self._kept_channels(group, within)]
+            draw = seed_of_draw(seed, place, earlier)
+            return random_masks([(len(group),)], sparsity, draw, earlier)[0]
+
+        return self._masks(draw)
+
+    def highest_masks(self, scores: Masks) -> Masks:
+        """By the sums of the scores of all coupled filters; of magnitudes the L1 norm."""
+        per_filter = {
+            name: values.sum(self._other_axes(name, values), dtype=np.float64)
+            for name, values in scores.items()
+            if name in self._groups.axes
+        }
+
+        def choose(place: int, group: ChannelGroup, sparsity: Any) -> np.ndarray:
+            of_channels = [
+                sum(per_filter[name][list(places[name])].sum() for name in group.kernels)
+                for places in group.channels
+            ]
+            return highest_masks([np.array(of_channels)], sparsity)[0]
+
+        return self._masks(choose)
+
+    def _masks(self, choice: Callable[[int, ChannelGroup, Any], np.ndarray]) -> Masks:
+        """Masks of the channels that a choice keeps of each group."""
+        axes, groups = self._groups.axes, self._groups.groups
+        variables = maskable_variables(self._model, tables=self._sparsities)
+        covered = {n for group in groups for places in group.channels for n in places}
+        masks = {
+            name: np.ones(tuple(variables[name].shape), np.bool_)
+            for name in [*self._sparsities, *(n for n in axes if n in covered)]
+        }
+        for place, group in enumerate(groups):
+            sparsity = min(self._sparsities[name] for name in group.kernels)
+            for channel in np.flatnonzero(~choice(place, group, sparsity)):
+                for name, positions in group.channels[channel].items():
+                    np.moveaxis(masks[name], axes[name], 0)[list(positions)] = False
+        return masks
+
+    def _say_what_stays(self) -> None:
+        stay = {n: why for n, why in self._groups.whole.items() if self._sparsities[n]}
+        if not self._groups.groups and stay:
+            reasons = "; ".join(f"'{name}': {why}" for name, why in stay.items())
+            raise ValueError(f"The model has no filter that could be removed. {reasons}")
+        known = (MODEL_INPUT, MODEL_OUTPUT)
+        unknown = {name: why for name, why in stay.items() if why not in known}
+        if unknown:
+            _log.warning(
+                "%d of %d kernels keep all their filters (dlth_tf.channel_groups says "
+                "why). The first is '%s': %s.",
+                len(unknown),
+                len(self._sparsities),
+                *next(iter(unknown.items())),
+            )
+
+    def _kept_channels(self, group: ChannelGroup, masks: Masks) -> np.ndarray:
+        """Which channels of a group have a filter in which a mask keeps something."""
+        filters: dict[str, Any] = {
+            name: masks[name].any(self._other_axes(name, masks[name]))
+            for name in group.kernels
+        }
+        kept = (
+            any(filters[name][list(places[name])].any() for name in group.kernels)
+            for places in group.channels
+        )
+        return np.fromiter(kept, np.bool_, len(group))
+
+    def _other_axes(self, name: str, array: np.ndarray) -> tuple[int, ...]:
+        return tuple(a for a in range(array.ndim) if a != self._groups.axes[name])

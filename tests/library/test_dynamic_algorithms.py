@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import dlth_tf as dlth
-from dlth_tf.callbacks.drop_schedules import DropSchedule
+from dlth_tf.callbacks.schedules import DropSchedule
 from tests.library.dynamic_training import (
     MOMENTUM,
     RATE,

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from dlth_tf.storage.files import (
+from dlth_tf.files import (
     WriteFailed,
     atomic_folder,
     atomic_write,

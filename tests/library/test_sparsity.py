@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import dlth_tf as dlth
 from dlth_tf.tfmot import magnitude_ticket as tfmot_magnitude_ticket
-from dlth_tf.tickets.erdos_renyi import apportioned
+from dlth_tf.tickets.distributions import apportioned
 from dlth_tf.tickets.sparsity import sparsity_per_kernel, sparsity_pools
 
 # 2304, 4608 and 640 weights.

@@ -66,6 +66,22 @@ def test_sparsity_by_pattern():
     }
 
 
+def test_tickets_of_the_same_names_and_masks_are_equal():
+    ticket, again = (dlth.random_ticket(sequential(), 0.5, seed=0) for _ in range(2))
+    assert ticket == again and hash(ticket) == hash(again) and len({ticket, again}) == 1
+    assert ticket != dlth.random_ticket(sequential(), 0.5, seed=1)
+    renamed = dlth.Ticket({f"other_{name}": mask for name, mask in ticket.masks.items()})
+    assert ticket != renamed
+    assert ticket != dlth.Ticket(dict(list(ticket.masks.items())[1:]))
+    assert ticket != ticket.masks
+
+
+def test_a_ticket_is_shown_in_one_line():
+    ticket = dlth.Ticket({"a": np.eye(40, dtype=bool), "b/bias": np.ones(40, bool)})
+    assert repr(ticket) == "<Ticket: 1 kernels, 1,600 weights, sparsity 0.975>"
+    assert repr(dlth.Ticket({})) == "<Ticket: 0 kernels, 0 weights, sparsity 0>"
+
+
 @pytest.mark.parametrize("draw", [dlth.magnitude_ticket, dlth.random_ticket])
 def test_bad_sparsity_is_named(draw):
     more = {"seed": 0} if draw is dlth.random_ticket else {}

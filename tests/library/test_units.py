@@ -11,6 +11,7 @@ from keras import layers
 
 import dlth_tf as dlth
 from dlth_tf.network.kernels import input_axes
+from dlth_tf.tickets.units import drawn_groups, highest_in_groups, laid_out
 
 
 def model_of(layer, *input_shape: int) -> keras.Model:
@@ -93,13 +94,11 @@ def test_counts_are_exact_for_every_n_and_m(n, more, groups, outputs, seed):
 
 
 def masks_of_conv1d(shape, unit, seed):
-    from dlth_tf.tickets.grouped_weights import GroupedWeights, _laid_out
-
-    grouped = GroupedWeights(*map(int, unit.split(":")))
+    n, m = map(int, unit.split(":"))
     scores = np.random.default_rng(seed).normal(size=shape)
-    drawn = grouped._drawn(shape, np.random.SeedSequence(seed))
-    highest = grouped._highest(np.moveaxis(scores, 1, -1).reshape(-1, grouped.of))
-    return [_laid_out(groups, shape, 1) for groups in (drawn, highest)]
+    drawn = drawn_groups(math.prod(shape), n, m, np.random.SeedSequence(seed))
+    highest = highest_in_groups(np.moveaxis(scores, 1, -1).reshape(-1, m), n)
+    return [laid_out(groups, shape, 1) for groups in (drawn, highest)]
 
 
 def test_every_choice_within_a_group_is_equally_likely():

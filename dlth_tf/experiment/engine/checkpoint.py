@@ -12,9 +12,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from dlth_tf.files import atomic_write
 from dlth_tf.network.variables import get_weights, set_weights
 from dlth_tf.step.door import saved_state
-from dlth_tf.storage.files import atomic_write
 
 FILES = ("checkpoint-a.npz", "checkpoint-b.npz")
 _CHECKSUM = "sha256"

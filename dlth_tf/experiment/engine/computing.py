@@ -35,8 +35,8 @@ from dlth_tf.experiment.plan.trainings import (
     SetTraining,
     Training,
 )
+from dlth_tf.files import remove_temporaries
 from dlth_tf.network.variables import get_weights
-from dlth_tf.storage.files import remove_temporaries
 from dlth_tf.tfmot.engine import check_installed
 from dlth_tf.tickets.ticket import Ticket
 from official.data import ImageData

@@ -19,7 +19,7 @@ from dlth_tf.experiment.plan.stages import Images, Stage, WeightsStage
 from dlth_tf.network.kernels import kernel_shapes, maskable_kernels
 from dlth_tf.network.variables import set_weights
 from dlth_tf.shrinking import shrink
-from dlth_tf.tickets import ticket as tickets
+from dlth_tf.tickets import selection
 from dlth_tf.tickets.sparsity import Sparsity, name_patterns, sparsity_per_kernel
 from dlth_tf.tickets.ticket import Ticket
 from official import data
@@ -145,7 +145,7 @@ class Context:
         """
         shared_out = self.sparsity(self.blueprint, sparsity, placement)
         unit = placement.unit
-        return tickets.random_ticket(self.blueprint, shared_out, seed, within, unit)
+        return selection.random_ticket(self.blueprint, shared_out, seed, within, unit)
 
     def magnitude_ticket(
         self, model: keras.Model, sparsity: float, placement: SparsityPlacement
@@ -157,7 +157,7 @@ class Context:
         shared_out = self.sparsity(model, sparsity, placement)
         if prunes_by_tfmot(placement):
             return tfmot.magnitude_ticket(model, shared_out)
-        return tickets.magnitude_ticket(model, shared_out, placement.unit)
+        return selection.magnitude_ticket(model, shared_out, placement.unit)
 
 
 class PlanContext(Context):

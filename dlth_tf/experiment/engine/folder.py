@@ -20,7 +20,7 @@ import numpy as np
 
 from dlth_tf.experiment.engine.lock import Lock
 from dlth_tf.experiment.plan.stages import Stage, WeightsStage
-from dlth_tf.storage.files import atomic_write
+from dlth_tf.files import atomic_write
 
 EXPERIMENT = "experiment.json"
 RESULTS = "results.jsonl"

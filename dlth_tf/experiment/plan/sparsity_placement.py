@@ -4,10 +4,15 @@ import dataclasses
 import re
 from collections.abc import Callable, Sequence
 
-from dlth_tf.tickets.erdos_renyi import ErdosRenyi, ErdosRenyiKernel
-from dlth_tf.tickets.ratios import PerLayer, PerStage
-from dlth_tf.tickets.sparsity import Global, Sparsity, Uniform, check_sparsity
-from dlth_tf.tickets.units import unit_named
+from dlth_tf.tickets.distributions import (
+    ErdosRenyi,
+    ErdosRenyiKernel,
+    Global,
+    PerLayer,
+    PerStage,
+    Uniform,
+)
+from dlth_tf.tickets.sparsity import Sparsity, check_sparsity, n_of_m
 from official.common.choices import choose
 
 DISTRIBUTIONS: dict[str, Callable[[float, Sequence[str]], Sparsity]] = {
@@ -31,8 +36,7 @@ class SparsityPlacement:
 
     def __post_init__(self) -> None:
         choose("distribution", self.distribution, DISTRIBUTIONS)
-        if self.unit != "filter":  # Made, it loads Keras, which takes seconds.
-            unit_named(self.unit)
+        n_of_m(self.unit)  # It refuses what is no unit.
         if self.layer_sparsity:
             layer_sparsity(self.layer_sparsity, 0.0)
             if self.layers or self.distribution != "uniform":

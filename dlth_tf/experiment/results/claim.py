@@ -11,7 +11,7 @@ from dlth_tf.experiment.engine.folder import EXPERIMENT, read_json, write_json
 from dlth_tf.experiment.engine.lock import Lock
 from dlth_tf.experiment.plan.runs import Experiment, Shard
 from dlth_tf.experiment.results.results import writing
-from dlth_tf.storage.files import remove_temporaries
+from dlth_tf.files import remove_temporaries
 
 _ASKED = "asked"
 _BEGINNING_SECONDS = 10.0

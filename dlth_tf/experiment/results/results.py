@@ -23,7 +23,7 @@ from dlth_tf.experiment.engine.lock import Lock
 from dlth_tf.experiment.plan.runs import Run
 from dlth_tf.experiment.results.row import Row
 from dlth_tf.experiment.results.table import table
-from dlth_tf.storage.files import atomic_write, remove_temporaries
+from dlth_tf.files import atomic_write, remove_temporaries
 
 _PACKAGES = ("keras", "tensorflow", "jax", "tensorflow-model-optimization", "numpy")
 

@@ -1,14 +1,21 @@
-"""Groups of channels that are coupled alike: what whole-filter tickets choose from."""
+"""Coupled channels: which filters of a network can only be removed together."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import keras
+import numpy as np
 
-from dlth_tf.network.channels.analysis import Analysis
-from dlth_tf.network.kernels import maskable_kernels
-from dlth_tf.network.variables import maskable_variables
+from dlth_tf.keras_internals import functional_graph
+from dlth_tf.network.channels.couplings import Channels, Couplings, LeftWhole
+from dlth_tf.network.channels.operations import Call, follow_operation
+from dlth_tf.network.channels.rules import follow
+from dlth_tf.network.graph import require_graph, run_graph
+from dlth_tf.network.kernels import maskable_kernels, maskable_variables
 
+MODEL_INPUT = "its channels are those of the model's input"
+MODEL_OUTPUT = "its channels are those of the model's output"
 _NOT_REACHED = "the model's graph does not pass through it"
 
 
@@ -84,17 +91,72 @@ def channel_groups(model: keras.Model, tables: Iterable[str] = ()) -> ChannelGro
     return ChannelGroups(groups, whole, axes)
 
 
+class Analysis:
+    """Which channels of a model are coupled, where they lie, and which must stay."""
+
+    def __init__(self, model: keras.Model):
+        self.couplings = Couplings()
+        self._reasons: dict[int, str] = {}
+        graph = require_graph(model)
+        inputs = [self._whole(tensor, MODEL_INPUT) for tensor in graph.inputs]
+        for outputs in run_graph(graph, inputs, self._visit):
+            self.couplings.keep(outputs.ids, MODEL_OUTPUT, override=True)
+
+    def reason(self, variable: keras.Variable) -> str | None:
+        """Why nothing is known of the channels of a variable."""
+        return self._reasons.get(id(variable))
+
+    def _visit(
+        self, operation: Any, args: tuple, kwargs: dict, outputs: list
+    ) -> list[Channels]:
+        values = keras.tree.flatten([args, kwargs])
+        tensors = [value for value in values if isinstance(value, Channels)]
+        graph = functional_graph(operation)
+        try:
+            if id(operation) in self._reasons:
+                raise LeftWhole(self._reasons[id(operation)])
+            if graph is not None:
+                self.couplings.size(operation, [x.ids for x in tensors])
+                return run_graph(graph, tensors, self._visit)
+            if hasattr(operation, "get_prunable_weights"):
+                raise LeftWhole("it says itself which of its weights can be masked")
+            if len(outputs) != 1:
+                raise LeftWhole("it has several outputs")
+            call = Call(operation, tensors, outputs[0], self.couplings)
+            is_layer = isinstance(operation, keras.layers.Layer)
+            return [follow(call) if is_layer else follow_operation(call, values)]
+        except LeftWhole as reason:
+            return self._leave_whole(operation, tensors, outputs, str(reason))
+
+    def _leave_whole(
+        self, operation: Any, tensors: list[Channels], outputs: list, reason: str
+    ) -> list[Channels]:
+        self._reasons[id(operation)] = reason
+        said = f"layer '{operation.name}' is left whole: {reason}"
+        own = {id(variable) for variable in getattr(operation, "variables", ())}
+        self._reasons.update(dict.fromkeys(own, said))
+        for use in self.couplings.uses:
+            if id(use.variable) in own:
+                self.couplings.keep(use.ids, said)
+        for ids in [*(x.ids for x in tensors), *self.couplings.sized(operation)[0]]:
+            self.couplings.keep(ids, said)
+        return [self._whole(tensor, said) for tensor in outputs]
+
+    def _whole(self, tensor: keras.KerasTensor, reason: str) -> Channels:
+        shape = tuple(tensor.shape)
+        count = (shape[-1] if len(shape) > 1 else None) or 0
+        ids = self.couplings.new(count)
+        self.couplings.keep(ids, reason)
+        return Channels(ids, np.zeros(count, bool), len(shape) - 1, shape)
+
+
 def removable_places(
     analysis: Analysis, names: Mapping[int, str]
 ) -> tuple[dict[int, dict[str, list[int]]], dict[str, str]]:
     """Where each channel lies that may be removed, and why the others may not.
 
-    Args:
-        analysis: of the model.
-        names: id of each variable to its name.
-
-    Returns:
-        By the channel's root, variable name to positions; and variable name to reason.
+    That is, by the channel's root, variable name to positions; and variable name to
+    reason. `names` is from the id of each variable to its name.
     """
     places: dict[int, dict[str, list[int]]] = {}
     reasons: dict[str, str] = {}
@@ -120,15 +182,11 @@ def _coupled_alike(
     order = {name: place for place, name in enumerate(kernels)}
     grouped: dict[tuple, list] = {}
     for places in channels:
-        filters = sorted(
-            (order[name], len(positions))
-            for name, positions in places.items()
-            if name in order
-        )
+        lengths = {name: len(positions) for name, positions in places.items()}
+        filters = sorted((order[n], lengths[n]) for n in lengths if n in order)
         if filters:
-            grouped.setdefault(tuple(filters), []).append(
-                {name: tuple(positions) for name, positions in places.items()}
-            )
+            channel = {name: tuple(positions) for name, positions in places.items()}
+            grouped.setdefault(tuple(filters), []).append(channel)
     return tuple(
         ChannelGroup(tuple(kernels[place] for place, _ in filters), tuple(of_group))
         for filters, of_group in sorted(grouped.items())

@@ -1,150 +1,138 @@
 """What each type of layer does to the channels of its inputs.
 
-A rule takes the layer, its inputs, the symbolic output and the couplings. It returns the
-output's channels and notes on the way which positions of which variables they lie at, or
-raises `LeftWhole`. A type of layer without a rule is left whole.
+A rule takes a call of the layer. It returns the output's channels and notes on the way
+which positions of which variables they lie at, or raises `LeftWhole`. A type of layer
+without a rule is left whole.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 
 import keras
 import numpy as np
 from keras import layers
 
-from dlth_tf.network.channels.activations import is_elementwise, keeps_zero
-from dlth_tf.network.channels.couplings import Channels, Couplings, LeftWhole
+from dlth_tf.network.channels.couplings import Channels, LeftWhole
+from dlth_tf.network.channels.operations import Call, activated, joined, keeps_zero
+
+Rule = Callable[[Call], Channels]
+
+
+def follow(call: Call) -> Channels:
+    """The channels of a layer's output."""
+    return _no_rule.dispatch(type(call.layer))(call)
 
 
 @functools.singledispatch
-def follow(layer, inputs: Sequence, output, couplings: Couplings) -> Channels:
-    """The channels of a layer's output."""
-    raise LeftWhole(f"what a {type(layer).__name__} does to channels is not known")
+def _no_rule(call: Call) -> Channels:
+    raise LeftWhole(f"what a {type(call.layer).__name__} does to channels is not known")
 
 
-def _rule(*types):
-    def register(function):
+def _rule(*types: type) -> Callable[[Rule], Rule]:
+    def register(rule: Rule) -> Rule:
         for layer_type in types:
-            follow.register(layer_type)(function)
-        return function
+            _no_rule.register(layer_type, rule)
+        return rule
 
     return register
 
 
 @_rule(layers.Dense)
-def _dense(layer, inputs, output, couplings):
-    x = _only(inputs)
-    x = _along(x, len(x.shape) - 1, couplings)
-    return _mixing(layer, x, (-2, -1), output, couplings)
+def _dense(call: Call) -> Channels:
+    return _mixing(call, call.along(len(call.x.shape) - 1), (-2, -1))
 
 
 @_rule(layers.Conv1D, layers.Conv2D, layers.Conv3D)
-def _convolution(layer, inputs, output, couplings):
-    x = _along_data_format(layer, _only(inputs), couplings)
+def _convolution(call: Call) -> Channels:
+    x, layer = call.along_data_format(), call.layer
     if layer.groups == 1:
-        return _mixing(layer, x, (-2, -1), output, couplings)
+        return _mixing(call, x, (-2, -1))
     if layer.groups != len(x.ids):
         raise LeftWhole("it is a grouped convolution")
-    return _grouped_depthwise_convolution(layer, x, output, couplings)
-
-
-def _grouped_depthwise_convolution(layer, x, output, couplings):
     ids = np.repeat(x.ids, layer.filters // layer.groups)
-    couplings.use(_plain(layer, "kernel"), -1, ids, masked=True)
-    couplings.size(
-        layer, [x.ids, ids], lambda groups, count: {"groups": groups, "filters": count}
-    )
-    return _biased(layer, ids, x.axis, output, couplings)
+    call.use("kernel", -1, ids, masked=True)
+    call.size([x.ids, ids], lambda groups, count: {"groups": groups, "filters": count})
+    return _biased(call, ids, x.axis)
 
 
 @_rule(layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
-def _transposed_convolution(layer, inputs, output, couplings):
-    x = _along_data_format(layer, _only(inputs), couplings)
-    return _mixing(layer, x, (-1, -2), output, couplings)
+def _transposed_convolution(call: Call) -> Channels:
+    return _mixing(call, call.along_data_format(), (-1, -2))
 
 
-def _mixing(layer, x, kernel_axes, output, couplings):
+def _mixing(call: Call, x: Channels, kernel_axes: tuple[int, int]) -> Channels:
     """Each output channel is made of all input channels."""
-    kernel = _plain(layer, "kernel")
-    _require_zeros(x, couplings)
+    kernel = call.variable("kernel")
+    call.couplings.keep(
+        x.ids[~x.vanishes],
+        "without it a constant other than zero would be left behind, which the next "
+        "layer takes in",
+    )
     axis_in, axis_out = kernel_axes
-    couplings.use(kernel, axis_in, x.ids)
-    ids = couplings.filters(kernel, axis_out)
-    name = "units" if isinstance(layer, layers.Dense) else "filters"
-    couplings.size(layer, [ids], lambda count: {name: count})
-    return _biased(layer, ids, x.axis, output, couplings)
+    call.couplings.use(kernel, axis_in, x.ids)
+    ids = call.couplings.filters(kernel, axis_out)
+    name = "units" if isinstance(call.layer, layers.Dense) else "filters"
+    call.size([ids], lambda count: {name: count})
+    return _biased(call, ids, x.axis)
 
 
 @_rule(layers.DepthwiseConv1D, layers.DepthwiseConv2D)
-def _depthwise_convolution(layer, inputs, output, couplings):
-    x = _along_data_format(layer, _only(inputs), couplings)
-    couplings.use(_plain(layer, "kernel"), -2, x.ids, masked=True)
-    ids = np.repeat(x.ids, layer.depth_multiplier)
-    return _biased(layer, ids, x.axis, output, couplings)
+def _depthwise_convolution(call: Call) -> Channels:
+    x = call.along_data_format()
+    call.use("kernel", -2, x.ids, masked=True)
+    return _biased(call, np.repeat(x.ids, call.layer.depth_multiplier), x.axis)
 
 
 @_rule(layers.SeparableConv1D, layers.SeparableConv2D)
-def _separable_convolution(layer, inputs, output, couplings):
-    x = _along_data_format(layer, _only(inputs), couplings)
-    depthwise = _plain(layer, "depthwise_kernel")
-    pointwise = _plain(layer, "pointwise_kernel")
-    couplings.use(depthwise, -2, x.ids, masked=True)
-    couplings.use(pointwise, -2, np.repeat(x.ids, layer.depth_multiplier))
-    ids = couplings.filters(pointwise, -1)
-    couplings.size(layer, [ids], lambda count: {"filters": count})
-    return _biased(layer, ids, x.axis, output, couplings)
+def _separable_convolution(call: Call) -> Channels:
+    x = call.along_data_format()
+    pointwise = call.variable("pointwise_kernel")
+    call.use("depthwise_kernel", -2, x.ids, masked=True)
+    call.couplings.use(pointwise, -2, np.repeat(x.ids, call.layer.depth_multiplier))
+    ids = call.couplings.filters(pointwise, -1)
+    call.size([ids], lambda count: {"filters": count})
+    return _biased(call, ids, x.axis)
 
 
-def _biased(layer, ids, axis, output, couplings):
+def _biased(call: Call, ids: np.ndarray, axis: int) -> Channels:
     """The rest of a convolution: bias and activation."""
-    if layer.use_bias:
-        couplings.use(layer.bias, 0, ids, masked=True)
+    if call.layer.use_bias:
+        call.use("bias", 0, ids, masked=True)
     zero = np.ones(len(ids), bool)
-    return activated(Channels(ids, zero, axis, output.shape), layer.activation, couplings)
-
-
-def activated(x: Channels, activation, couplings: Couplings) -> Channels:
-    """The channels after an activation function."""
-    if not is_elementwise(activation):
-        name = getattr(activation, "__name__", type(activation).__name__)
-        couplings.keep(x.ids, f"the activation '{name}' may look at all its channels")
-        return x
-    vanishes = x.vanishes & keeps_zero(activation)
-    return Channels(x.ids, vanishes, x.axis, x.shape)
+    return activated(call, Channels(ids, zero, axis, call.output.shape))
 
 
 @_rule(layers.BatchNormalization)
-def _batch_normalization(layer, inputs, output, couplings):
+def _batch_normalization(call: Call) -> Channels:
+    layer = call.layer
     if getattr(layer, "renorm", False):
         raise LeftWhole("it is a batch renormalization")
-    x = _only(inputs)
-    x = _along(x, layer.axis % len(x.shape), couplings)
+    x = call.along(layer.axis % len(call.x.shape))
     for name in ("gamma", "beta"):
         if getattr(layer, name) is not None:
-            couplings.use(getattr(layer, name), 0, x.ids, masked=True)
+            call.use(name, 0, x.ids, masked=True)
     # Without a gamma, zero comes out of zero only if the mean is zero as well.
-    couplings.use(layer.moving_mean, 0, x.ids, masked=not layer.scale)
-    couplings.use(layer.moving_variance, 0, x.ids)
-    return Channels(x.ids, x.vanishes | layer.scale, x.axis, output.shape)
+    call.use("moving_mean", 0, x.ids, masked=not layer.scale)
+    call.use("moving_variance", 0, x.ids)
+    return replace(x, vanishes=x.vanishes | layer.scale, shape=call.output.shape)
 
 
 @_rule(layers.Activation)
-def _activation(layer, inputs, output, couplings):
-    x = _only(inputs)
-    if x.shape != output.shape:
+def _activation(call: Call) -> Channels:
+    if call.x.shape != call.output.shape:
         raise LeftWhole("its activation changes the shape")
-    return activated(x, layer.activation, couplings)
+    return activated(call, call.x)
 
 
 @_rule(layers.Softmax)
-def _softmax(layer, inputs, output, couplings):
-    return activated(_only(inputs), keras.activations.softmax, couplings)
+def _softmax(call: Call) -> Channels:
+    return activated(call, call.x, keras.activations.softmax)
 
 
 @_rule(layers.ReLU, layers.LeakyReLU, layers.ELU)
-def _activation_layer(layer, inputs, output, couplings):
-    x = _only(inputs)
-    return Channels(x.ids, x.vanishes & keeps_zero(layer), x.axis, x.shape)
+def _activation_layer(call: Call) -> Channels:
+    return replace(call.x, vanishes=call.x.vanishes & keeps_zero(call.layer))
 
 
 @_rule(
@@ -155,203 +143,127 @@ def _activation_layer(layer, inputs, output, couplings):
     layers.SpatialDropout3D,
     layers.GaussianDropout,
 )
-def _unchanged(layer, inputs, output, couplings):
-    return _only(inputs)
+def _unchanged(call: Call) -> Channels:
+    return call.x
 
 
 @_rule(layers.Dropout)
-def _dropout(layer, inputs, output, couplings):
-    x = _only(inputs)
-    if layer.noise_shape and layer.noise_shape[x.axis] not in (None, 1):
+def _dropout(call: Call) -> Channels:
+    noise = call.layer.noise_shape
+    if noise and noise[call.x.axis] not in (None, 1):
         raise LeftWhole("the shape of its noise is fixed")
-    return x
+    return call.x
 
 
 @_rule(layers.Rescaling)
-def _rescaling(layer, inputs, output, couplings):
-    x = _only(inputs)
-    if np.ndim(layer.scale) or np.ndim(layer.offset):
+def _rescaling(call: Call) -> Channels:
+    if np.ndim(call.layer.scale) or np.ndim(call.layer.offset):
         raise LeftWhole("it scales every channel differently")
-    return Channels(x.ids, x.vanishes & (layer.offset == 0), x.axis, x.shape)
+    return replace(call.x, vanishes=call.x.vanishes & (call.layer.offset == 0))
 
 
 @_rule(layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D)
 @_rule(layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D)
 @_rule(layers.UpSampling2D, layers.UpSampling3D)
 @_rule(layers.Cropping1D, layers.Cropping2D, layers.Cropping3D)
-def _spatial(layer, inputs, output, couplings):
-    x = _along_data_format(layer, _only(inputs), couplings)
-    return Channels(x.ids, x.vanishes, x.axis, output.shape)
+def _spatial(call: Call) -> Channels:
+    return replace(call.along_data_format(), shape=call.output.shape)
 
 
 @_rule(layers.UpSampling1D)
-def _upsampling(layer, inputs, output, couplings):
-    x = _along(_only(inputs), 2, couplings)
-    return Channels(x.ids, x.vanishes, x.axis, output.shape)
+def _upsampling(call: Call) -> Channels:
+    return replace(call.along(2), shape=call.output.shape)
 
 
-@_rule(
-    layers.GlobalAveragePooling1D,
-    layers.GlobalAveragePooling2D,
-    layers.GlobalAveragePooling3D,
-    layers.GlobalMaxPooling1D,
-    layers.GlobalMaxPooling2D,
-    layers.GlobalMaxPooling3D,
-)
-def _global_pooling(layer, inputs, output, couplings):
-    x = _along_data_format(layer, _only(inputs), couplings)
-    axis = x.axis if layer.keepdims else 1
-    return Channels(x.ids, x.vanishes, axis, output.shape)
+@_rule(layers.GlobalAveragePooling1D, layers.GlobalMaxPooling1D)
+@_rule(layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
+@_rule(layers.GlobalAveragePooling3D, layers.GlobalMaxPooling3D)
+def _global_pooling(call: Call) -> Channels:
+    x = call.along_data_format()
+    axis = x.axis if call.layer.keepdims else 1
+    return replace(x, axis=axis, shape=call.output.shape)
 
 
 @_rule(layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D)
-def _zero_padding(layer, inputs, output, couplings):
+def _zero_padding(call: Call) -> Channels:
     """Padding of pixels, or, with the axes read the other way, of channels."""
-    x = _only(inputs)
-    padding = layer.padding if np.ndim(layer.padding) > 1 else (layer.padding,)
-    first = 2 if layer.data_format == "channels_first" else 1
-    place = x.axis - first
+    x, padding = call.x, call.layer.padding
+    padding = padding if np.ndim(padding) > 1 else (padding,)
+    place = x.axis - (2 if call.layer.data_format == "channels_first" else 1)
     if not 0 <= place < len(padding) or not any(padding[place]):
-        return Channels(x.ids, x.vanishes, x.axis, output.shape)
+        return replace(x, shape=call.output.shape)
 
-    def resized(before, after):
+    def resized(before: int, after: int) -> dict:
         counts = [*padding[:place], (before, after), *padding[place + 1 :]]
         return {"padding": counts[0] if len(counts) == 1 else counts}
 
-    zeros = couplings.size(layer, [couplings.new(n) for n in padding[place]], resized)
-    before, after = zeros
+    before, after = call.size([call.couplings.new(n) for n in padding[place]], resized)
     return Channels(
         np.concatenate([before, x.ids, after]),
         np.concatenate([before >= 0, x.vanishes, after >= 0]),
         x.axis,
-        output.shape,
+        call.output.shape,
     )
 
 
 @_rule(layers.Concatenate)
-def _concatenation(layer, inputs, output, couplings):
-    axis = layer.axis % len(output.shape)
-    axes = {x.axis for x in inputs}
-    if axes != {axis}:
-        return _merge(layer, inputs, output, couplings)
+def _concatenation(call: Call) -> Channels:
+    axis = call.layer.axis % len(call.output.shape)
+    if {x.axis for x in call.inputs} != {axis}:
+        return _merge(call)
     return Channels(
-        np.concatenate([x.ids for x in inputs]),
-        np.concatenate([x.vanishes for x in inputs]),
+        np.concatenate([x.ids for x in call.inputs]),
+        np.concatenate([x.vanishes for x in call.inputs]),
         axis,
-        output.shape,
+        call.output.shape,
     )
 
 
 @_rule(layers.Add, layers.Subtract, layers.Average, layers.Maximum, layers.Minimum)
-def _merge(layer, inputs, output, couplings):
+def _merge(call: Call) -> Channels:
     """Channel by channel: zero where all inputs are."""
-    return joined(inputs, output, couplings, np.logical_and)
+    return joined(call, np.logical_and)
 
 
 @_rule(layers.Multiply)
-def _multiplication(layer, inputs, output, couplings):
+def _multiplication(call: Call) -> Channels:
     """Channel by channel: zero where any input is."""
-    return joined(inputs, output, couplings, np.logical_or)
-
-
-def joined(inputs, output, couplings: Couplings, vanishing: Callable) -> Channels:
-    """The channels of tensors that are combined channel by channel, broadcast.
-
-    Args:
-        vanishing: from what vanishes in two of them to what vanishes in the result.
-
-    Raises:
-        LeftWhole: they do not fit each other.
-    """
-    if any(len(x.shape) != len(output.shape) for x in inputs):
-        raise LeftWhole("it combines tensors of different ranks")
-    axis = max(inputs, key=lambda x: len(x.ids)).axis
-    inputs = [_along(x, axis, couplings) for x in inputs]
-    count = max(len(x.ids) for x in inputs)
-    ids, zero = None, None
-    for x in inputs:
-        if len(x.ids) == 1 < count:
-            couplings.keep(x.ids, "it is spread over all channels of another tensor")
-            x = Channels(np.repeat(x.ids, count), np.zeros(count, bool), axis, x.shape)
-        elif ids is None:
-            ids = x.ids
-        else:
-            couplings.couple(ids, x.ids)
-        zero = x.vanishes if zero is None else vanishing(zero, x.vanishes)
-    return Channels(ids, zero, axis, output.shape)
+    return joined(call, np.logical_or)
 
 
 @_rule(layers.Flatten)
-def _flattening(layer, inputs, output, couplings):
-    x = _only(inputs)
-    if layer.data_format == "channels_first" and len(x.shape) > 2:
-        x = _along(x, len(x.shape) - 1, couplings)
-        if any(couplings.reason(channel) is None for channel in x.ids.tolist()):
+def _flattening(call: Call) -> Channels:
+    x = call.x
+    if call.layer.data_format == "channels_first" and len(x.shape) > 2:
+        x = call.along(len(x.shape) - 1)
+        if any(call.couplings.reason(channel) is None for channel in x.ids.tolist()):
             raise LeftWhole("it moves the channels to another axis")
-    return _reshaped(x, output)
+    return _reshaped(x, call.output.shape)
 
 
 @_rule(layers.Reshape)
-def _reshape(layer, inputs, output, couplings):
-    result = _reshaped(_only(inputs), output)
-    *others, last = layer.target_shape
-    couplings.size(
-        layer,
+def _reshape(call: Call) -> Channels:
+    result = _reshaped(call.x, call.output.shape)
+    *others, last = call.layer.target_shape
+    call.size(
         [result.ids],
         lambda count: {"target_shape": (*others, last if last == -1 else count)},
     )
     return result
 
 
-def _reshaped(x, output):
+def _reshaped(x: Channels, shape: tuple) -> Channels:
     """The channels of the same numbers in another shape, if they still lie in rows."""
-    if None in (*x.shape[1:], *output.shape[1:]):
+    if None in (*x.shape[1:], *shape[1:]):
         raise LeftWhole("the shapes before and after it are not fixed")
-    places = [1] * len(x.shape[1:])
+    sizes = [size for size in x.shape[1:] if size is not None]
+    places = [1] * len(sizes)
     places[x.axis - 1] = -1
     flat = []
     for values in (x.ids, x.vanishes):
-        everywhere = np.broadcast_to(values.reshape(places), x.shape[1:])
-        rows = everywhere.reshape(-1, output.shape[-1])
+        everywhere = np.broadcast_to(values.reshape(places), sizes)
+        rows = everywhere.reshape(-1, shape[-1])
         if not (rows == rows[0]).all():
             raise LeftWhole("it moves parts of the channels to another axis")
         flat.append(rows[0])
-    return Channels(*flat, len(output.shape) - 1, output.shape)
-
-
-def _plain(layer, attribute) -> keras.Variable:
-    kernel = getattr(layer, attribute)
-    if not isinstance(kernel, keras.Variable):
-        raise LeftWhole("its kernel is computed from other variables")
-    return kernel
-
-
-def _only(inputs) -> Channels:
-    if len(inputs) != 1:
-        raise LeftWhole(f"it is called on {len(inputs)} tensors")
-    return inputs[0]
-
-
-def _along_data_format(layer, x, couplings):
-    first = layer.data_format == "channels_first" if hasattr(layer, "data_format") else 0
-    return _along(x, 1 if first else len(x.shape) - 1, couplings)
-
-
-def _along(x: Channels, axis: int, couplings: Couplings) -> Channels:
-    """The tensor with another axis read as its channels: possible if none may go."""
-    if axis == x.axis:
-        return x
-    reasons = {couplings.reason(channel) for channel in x.ids.tolist()}
-    if None in reasons or x.shape[axis] is None:
-        raise LeftWhole("it takes another axis for that of the channels")
-    ids = couplings.new(x.shape[axis])
-    couplings.keep(ids, next(iter(reasons), "its size is not fixed"))
-    return Channels(ids, np.zeros(len(ids), bool), axis, x.shape)
-
-
-def _require_zeros(x, couplings):
-    couplings.keep(
-        x.ids[~x.vanishes],
-        "without it a constant other than zero would be left behind, which the next "
-        "layer takes in",
-    )
+    return Channels(flat[0], flat[1], len(shape) - 1, shape)

@@ -5,7 +5,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,42 +24,23 @@ def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
     The content is on the disk before the name changes, so that a power cut leaves the
     old file or the new one. If the body raises, `path` stays as it was.
 
-    Raises:
-        WriteFailed: the disk is full or fails.
-
-    Example:
-
     >>> with atomic_write("table.md") as file:
     ...     file.write(b"| method |")
     """
-    path = Path(path)
-    with _full_disk_named(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(**_beside(path))
-        temporary = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.chmod(0o666 & ~_umask())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    with (
+        _replacing(Path(path), _new_file, 0o666) as temporary,
+        temporary.open("wb") as file,
+    ):
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextlib.contextmanager
 def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     """Makes a temporary folder beside `path` that takes its place when all is written.
 
-    If the body raises, nothing is left.
-
-    Raises:
-        ValueError: `path` is there already, and no empty folder.
-        WriteFailed: the disk is full or fails.
-
-    Example:
+    If the body raises, nothing is left. An empty folder at `path` may be there before.
 
     >>> with atomic_folder("export") as folder:
     ...     (folder / "metadata.json").write_text("{}")
@@ -67,20 +48,11 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise ValueError(f"'{path}' is there already. Choose another folder.")
-    with _full_disk_named(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(**_beside(path)))
-        try:
-            yield temporary
-            for file in temporary.rglob("*"):
-                if file.is_file():
-                    with file.open("rb") as written:
-                        os.fsync(written.fileno())
-            temporary.chmod(0o777 & ~_umask())
-            temporary.replace(path)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+    with _replacing(path, tempfile.mkdtemp, 0o777) as temporary:
+        yield temporary
+        for file in filter(Path.is_file, temporary.rglob("*")):
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
 
 
 def remove_temporaries(folder: str | os.PathLike) -> None:
@@ -89,21 +61,23 @@ def remove_temporaries(folder: str | os.PathLike) -> None:
     Nobody must be writing to the folder meanwhile.
     """
     for path in Path(folder).glob(f".*{_TEMPORARY}"):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-
-
-def _beside(path: Path) -> dict:
-    """Where, and by what name, `tempfile` is to make something that becomes `path`."""
-    return {"dir": path.parent, "prefix": f".{path.name}.", "suffix": _TEMPORARY}
+        _remove(path)
 
 
 @contextlib.contextmanager
-def _full_disk_named(path: Path) -> Iterator[None]:
+def _replacing(path: Path, make: Callable[..., str], mode: int) -> Iterator[Path]:
     try:
-        yield
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(make(_TEMPORARY, f".{path.name}.", path.parent))
+        try:
+            yield temporary
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(mode & ~umask)
+            temporary.replace(path)
+        except BaseException:
+            _remove(temporary)
+            raise
     except OSError as error:
         if error.errno not in _NO_ROOM or isinstance(error, WriteFailed):
             raise
@@ -113,7 +87,14 @@ def _full_disk_named(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _new_file(suffix: str, prefix: str, folder: Path) -> str:
+    descriptor, name = tempfile.mkstemp(suffix, prefix, folder)
+    os.close(descriptor)
+    return name
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

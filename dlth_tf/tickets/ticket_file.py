@@ -15,7 +15,7 @@ import ml_dtypes
 import numpy as np
 import safetensors.numpy
 
-from dlth_tf.storage.files import atomic_write
+from dlth_tf.files import atomic_write
 
 _XZ = b"\xfd7zXZ\0"
 _EARLIER = (b"\x89DLTH", b"PK\3\4")
@@ -36,11 +36,8 @@ def write(
 ) -> None:
     """Writes a file, whole or not at all.
 
-    Args:
-        path: of the file; its extension has no meaning.
-        masks: boolean arrays by name.
-        variables: name, values, and the name of the mask that says which values to
-            keep, or None to keep all. If there are any, each mask belongs to one.
+    Variables are name, values, and the name of the mask that says which values to keep,
+    or None to keep all. If there are any, each mask belongs to one.
     """
     variable_of = {mask: name for name, _, mask in variables}
     tensors = {f"mask/{name}": np.packbits(mask) for name, mask in masks.items()}
@@ -59,13 +56,7 @@ def write(
 class TicketFile:
     """A file of which the header is read; nothing large is inflated yet.
 
-    Attributes:
-        masks: their shapes by name.
-        variables: their shapes by name, those with a mask in full.
-        size: bytes that the packed masks and the stored values take.
-
-    Raises:
-        ValueError: the file is damaged or something else.
+    `masks` and `variables` are shapes by name, in full; `size` is the bytes they take.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -104,11 +95,7 @@ class TicketFile:
         _require(len(self._mask_of) == masked, "its masks are not each one variable's")
 
     def read(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Masks by name, and what is stored of the variables, flat.
-
-        Raises:
-            ValueError: the file is damaged.
-        """
+        """Masks by name, and what is stored of the variables, flat."""
         with _damage_named(self._path):
             if not self._inflater.eof:
                 self._body += self._inflater.decompress(b"", self._missing + 1)

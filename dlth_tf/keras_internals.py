@@ -1,50 +1,95 @@
-"""What is not public in Keras's optimizers, in one place; tested with Keras 3.15."""
+"""All that is used of Keras and is not public, in one place; tested with Keras 3.15.
 
-from collections.abc import Callable, Sequence
+`tests/library/test_keras_internals.py` names what each of these relies on.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+from unittest import mock
 
 import keras
+from keras.src.backend.common import dtypes
+from keras.src.layers.rnn.conv_lstm import ConvLSTMCell as ConvLSTMCell
 
 
-def innermost(optimizer) -> keras.optimizers.Optimizer:
+def layers_within(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """The layers that are attributes of a layer or model, in the order they became so."""
+    return layer._layers
+
+
+def own_variables(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """A layer's variables without those of the layers within it."""
+    states = [generator.state for generator in layer._seed_generators]
+    return layer._trainable_variables + layer._non_trainable_variables + states
+
+
+def layout(variable: keras.Variable | None) -> Any:
+    """How a variable is laid out over devices, if it is."""
+    return getattr(variable, "_layout", None)
+
+
+def functional_graph(operation: Any) -> Any | None:
+    """The graph that functional models have, and Sequential ones once they are built."""
+    functional = getattr(operation, "_functional", operation)
+    return functional if hasattr(functional, "_nodes_by_depth") else None
+
+
+def nodes(graph: Any) -> Iterator[Any]:
+    """Each use of an operation in a graph, in an order in which its inputs are ready."""
+    for depth in sorted(graph._nodes_by_depth, reverse=True):
+        for node in graph._nodes_by_depth[depth]:
+            if node.operation and not node.is_input:
+                yield node
+
+
+def input_name(tensor: keras.KerasTensor) -> str:
+    """The name of the layer that a model's symbolic input comes from."""
+    return tensor._keras_history.operation.name
+
+
+def float64_kept() -> contextlib.AbstractContextManager:
+    """Within it Keras does not narrow float64 results to float32."""
+    return mock.patch.dict(dtypes.BIT64_TO_BIT32_DTYPE, float64="float64")
+
+
+def innermost(optimizer: Any) -> keras.optimizers.Optimizer:
     """The optimizer that updates weights, within one that scales the loss."""
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
-def trained_variables(optimizer) -> list[keras.Variable]:
+def trained_variables(optimizer: Any) -> list[keras.Variable]:
     """The variables an optimizer was built for."""
     return list(optimizer._trainable_variables)
 
 
-def moving_average(optimizer, variable) -> keras.Variable | None:
+def moving_average(optimizer: Any, variable: keras.Variable) -> keras.Variable | None:
     """The average of a variable that an optimizer keeps (`use_ema`)."""
     if not optimizer.use_ema:
         return None
     return optimizer._model_variables_moving_average[_place(optimizer, variable)]
 
 
-def gathered_gradient(optimizer, variable):
-    """The sum of the gradients of a variable since the last step, or None.
-
-    It is there with `gradient_accumulation_steps`.
-    """
+def gathered_gradient(optimizer: Any, variable: keras.Variable) -> keras.Variable | None:
+    """The sum of a variable's gradients since the last step (with accumulation)."""
     if not optimizer.gradient_accumulation_steps:
         return None
     return optimizer._accumulated_gradients[_place(optimizer, variable)]
 
 
-def pass_over_a_step(optimizer) -> None:
+def pass_over_a_step(optimizer: Any) -> None:
     """Counts a step in which an optimizer does nothing."""
     for gathered in getattr(optimizer, "_accumulated_gradients", []):
         gathered.assign(keras.ops.zeros_like(gathered.value))
     optimizer._iterations.assign_add(1)
 
 
-def batches_seen(optimizer) -> keras.Variable:
+def batches_seen(optimizer: Any) -> keras.Variable:
     """How often gradients were applied: with accumulation more often than steps."""
     return optimizer._iterations
 
 
-def slots(optimizer, variable) -> list[keras.Variable]:
+def slots(optimizer: Any, variable: keras.Variable) -> list[keras.Variable]:
     """What an optimizer remembers of each of a variable's weights: momentum and the like.
 
     Keras's optimizers hold it in lists with one entry for each trainable variable.
@@ -68,13 +113,9 @@ class CarriedVariables:
     Keras hands on those of the optimizer, from the first batch of a `fit` to its end,
     which is `finalize_variable_values`, also if it raises. These are among them
     meanwhile, but not in what is saved as the optimizer's.
-
-    Args:
-        optimizer: the model's.
-        variables: what is carried.
     """
 
-    def __init__(self, optimizer, variables: Sequence[keras.Variable]):
+    def __init__(self, optimizer: Any, variables: Sequence[keras.Variable]):
         self._optimizer = innermost(optimizer)
         self._variables = list(variables)
         self._hooked = {id(o): o for o in (optimizer, self._optimizer)}.values()
@@ -100,7 +141,7 @@ class CarriedVariables:
         self._optimizer._variables[:] = own
 
     def _without(self, method: Callable) -> Callable:
-        def call(store):
+        def call(store: Any) -> None:
             self._exit()
             try:
                 method(store)
@@ -109,10 +150,10 @@ class CarriedVariables:
 
         return call
 
-    def _finalize(self, variables) -> None:
+    def _finalize(self, variables: Any) -> None:
         self.leave()
         self._optimizer.finalize_variable_values(variables)
 
 
-def _place(optimizer, variable) -> int:
+def _place(optimizer: Any, variable: keras.Variable) -> int:
     return optimizer._get_variable_index(variable)

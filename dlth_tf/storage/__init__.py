@@ -1,1 +1,0 @@
-"""Files: whole or absent, compact, safe to load from a stranger."""
