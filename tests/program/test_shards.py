@@ -9,12 +9,12 @@ import subprocess
 
 import pytest
 
-from benchmarks.same_results import differences
 from dlth_tf.experiment import results
 from dlth_tf.experiment.lock import Lock
 from dlth_tf.experiment.plan import Shard
 from dlth_tf.reporting.missing import missing_seeds
 from dlth_tf.reporting.reading import read_experiment
+from tests.faults.same_results import differences
 from tests.program.conftest import QUICK, ROOT, command, results_in
 
 GRID = ("--method=dense,scratch", "--seed=0,1", "--model=mlp", "--epochs=1")
