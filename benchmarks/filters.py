@@ -21,14 +21,21 @@ import numpy as np
 import tensorflow as tf
 
 import dlth_tf as dlth
-from benchmarks.timing import calls_in_turns, gain, head, row, steps_in_turns
+from benchmarks.timing import (
+    calls_in_turns,
+    folder_bytes,
+    gain,
+    head,
+    row,
+    steps_in_turns,
+)
 from dlth_tf.exporting import export
 from official.modeling.networks import build_network
 from official.modeling.plain import plain
 
 BATCH_SIZE = 128
-_TRAINING_STEPS = 8
-_WARM_UP = 2
+TRAINING_STEPS = 8
+WARM_UP = 2
 _FIGURES = (
     *("network", "filters removed", "", "parameters", "multiply-adds"),
     *("SavedModel bytes", "ms as trained", "ms exported", "ms exported, batch 1"),
@@ -73,7 +80,7 @@ def _compare(network: str, sparsity: float, rounds: int) -> str:
         name: _finetuning(model, [dlth.FixedTicket(ticket)] if name == "masked" else [])
         for name, model in networks.items()
     }
-    steps = steps_in_turns(keras, fits, _WARM_UP)
+    steps = steps_in_turns(keras, fits, WARM_UP)
     folded = {
         f"{name} exported": dlth.fold_batch_norm(model)
         for name, model in networks.items()
@@ -105,7 +112,7 @@ def _compare(network: str, sparsity: float, rounds: int) -> str:
 
 def _finetuning(model: keras.Model, callbacks: list[Any]) -> Callable[[Any], Any]:
     chance = np.random.default_rng(0)
-    count = BATCH_SIZE * _TRAINING_STEPS
+    count = BATCH_SIZE * TRAINING_STEPS
     images = chance.normal(size=(count, 32, 32, 3)).astype("float32")
     labels = chance.integers(0, 10, count)
     model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
@@ -131,8 +138,7 @@ def _inference(
 def _exported_bytes(model: keras.Model) -> int:
     with tempfile.TemporaryDirectory() as folder:
         export(plain(model), Path(folder) / "exported")
-        files = (Path(folder) / "exported").rglob("*")
-        return sum(file.stat().st_size for file in files if file.is_file())
+        return folder_bytes(Path(folder))
 
 
 if __name__ == "__main__":

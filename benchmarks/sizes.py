@@ -23,7 +23,7 @@ import keras
 import numpy as np
 
 import dlth_tf as dlth
-from benchmarks.timing import head, row
+from benchmarks.timing import folder_bytes, head, row
 from dlth_tf.exporting import export
 from dlth_tf.network.variables import get_weights
 from official.modeling.networks import build_network
@@ -60,15 +60,11 @@ def _measure(name: str, sparsity: float) -> list[str]:
         dlth.save(root / "ours", model, ticket)
         dlth.save(root / "ours16", model, ticket, dtype="float16")
         ours, ours16 = ((root / file).stat().st_size for file in ("ours", "ours16"))
-        others = [*_folder_sizes(root / "exported"), *_stripped_sizes(name, model, root)]
+        archive = shutil.make_archive(str(root / "zipped"), "gztar", root / "exported")
+        others = [folder_bytes(root / "exported"), Path(archive).stat().st_size]
+        others += _stripped_sizes(name, model, root)
     sizes = [f"{size:,}" if size else "-" for size in (*others, ours, ours16)]
     return [name, f"{sparsity:g}", *sizes, f"{ours / _bound(model, ticket):.3f}"]
-
-
-def _folder_sizes(folder: Path) -> tuple[int, int]:
-    plain = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    archive = shutil.make_archive(str(folder), "gztar", folder)
-    return plain, Path(archive).stat().st_size
 
 
 def _stripped_sizes(name: str, model: keras.Model, root: Path) -> tuple[int, int]:

@@ -53,10 +53,8 @@ def main() -> None:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tables: dict[str, list[str]] = {"scipy.sparse": [], "tf.sparse": []}
     for width, batch in _LAYERS:
-        times = [
-            _milliseconds(_products(width, batch, sparsity), arguments.rounds)
-            for sparsity in _SPARSITIES
-        ]
+        layers = (_products(width, batch, sparsity) for sparsity in _SPARSITIES)
+        times = [_milliseconds(layer, arguments.rounds) for layer in layers]
         dense = np.median([t["dense"] for t in times])
         for engine, rows in tables.items():
             gains = [f"{gain(t['dense'], t[engine]):.2f}" for t in times]
@@ -120,8 +118,8 @@ def _network(name: str, sparsity: float, rounds: int) -> list[str]:
         np.testing.assert_allclose(calls["sparse"](), dense, atol=atol)
         times = _milliseconds(calls, rounds)
     speed_up = gain(times["dense"], times["sparse"])
-    milliseconds = f"{np.median(times['dense']):.3f}"
-    return [name, f"{sparsity:g}", *sizes, milliseconds, f"{speed_up:.2f}"]
+    milliseconds = np.median(times["dense"])
+    return [name, f"{sparsity:g}", *sizes, f"{milliseconds:.3f}", f"{speed_up:.2f}"]
 
 
 def _interpreter(path: Path, images: np.ndarray) -> Callable[[], np.ndarray]:

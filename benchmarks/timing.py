@@ -6,6 +6,7 @@ import threading
 import time
 import timeit
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,10 @@ def gain(slow: np.ndarray, fast: np.ndarray) -> float:
     return float(np.median(slow / fast))
 
 
+def folder_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def calls_in_turns(
     calls: Mapping[str, Callable[[], Any]],
     rounds: int,
@@ -39,18 +44,13 @@ def calls_in_turns(
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, np.ndarray]:
     """Milliseconds of each call in each round, which takes so many seconds at least."""
-    timers = {name: timeit.Timer(call, timer=clock) for name, call in calls.items()}
-    for timer in timers.values():
+    timers = [timeit.Timer(call, timer=clock) for call in calls.values()]
+    for timer in timers:
         timer.timeit(1)
-    repeats = [max(1, round(3 * at_least / t.timeit(3))) for t in timers.values()]
-    turns = [
-        [
-            timer.timeit(number) / number
-            for timer, number in zip(timers.values(), repeats, strict=True)
-        ]
-        for _ in range(rounds)
-    ]
-    return dict(zip(calls, 1e3 * np.array(turns).T, strict=True))
+    repeats = [max(1, round(3 * at_least / timer.timeit(3))) for timer in timers]
+    turns = [list(map(timeit.Timer.timeit, timers, repeats)) for _ in range(rounds)]
+    milliseconds = 1e3 * np.array(turns) / repeats
+    return dict(zip(calls, milliseconds.T, strict=True))
 
 
 def steps_in_turns(
@@ -134,12 +134,10 @@ def report(title: str, steps: Mapping[str, np.ndarray]) -> None:
     dense = next(iter(steps.values()))
     for name, milliseconds in steps.items():
         ratios = milliseconds / dense
-        low, high = bootstrap(
-            (ratios,), np.median, n_resamples=1000, confidence_level=0.9,
-            method="percentile", rng=0,
-        ).confidence_interval  # fmt: skip
+        options = {"n_resamples": 1000, "method": "percentile", "rng": 0}
+        found = bootstrap((ratios,), np.median, confidence_level=0.9, **options)
+        low, high = found.confidence_interval
         print(
             f"  {name:<28} {np.median(milliseconds):7.2f} ms   "
-            f"x {np.median(ratios):.3f}   ({low:.3f} to {high:.3f})",
-            flush=True,
+            f"x {np.median(ratios):.3f}   ({low:.3f} to {high:.3f})"
         )
