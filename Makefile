@@ -1,5 +1,5 @@
 # make quickstart   five methods on real data, from nothing to a table
-# make test         lint and tests, those of the library on JAX, too, and on torch
+# make test         lint, types and tests, those of the library on JAX, too, and on torch
 # make with-torch   installs torch for these; it may bring gigabytes of CUDA
 # make test-long    the tests that take minutes each
 # make mutants      whether tests notice changes of the code: half an hour for a sample;
@@ -15,6 +15,7 @@ quickstart: $(VENV)/installed
 test: $(VENV)/installed-for-tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(ON_EVERY_BACKEND)
 	@if $(VENV)/bin/python -c 'import torch' 2>/dev/null; then \

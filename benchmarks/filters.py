@@ -7,29 +7,35 @@ the exported SavedModel, the milliseconds of inference at two batch sizes, as tr
 as exported (BatchNorm folded), and those of a finetuning step (the masked network's under
 `FixedTicket`). The networks take turns, one call each, so that other work on the machine
 slows all alike; a speed-up is the median of one network's times relative to another's of
-the same turn. On a busy machine, `--clock=processor --threads=1` counts only the time for
-which this program had a processor. Two tables in Markdown: figures, and what is gained.
+the same turn. Two tables in Markdown: figures, and what is gained.
 """
 
 import argparse
-import os
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-from benchmarks.markdown import row
-from benchmarks.turns import step_seconds
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import dlth_tf as dlth
+from benchmarks.timing import (
+    calls_in_turns,
+    folder_bytes,
+    gain,
+    head,
+    row,
+    steps_in_turns,
+)
+from dlth_tf.exporting import export
+from official.modeling.layers import plain
+from official.modeling.networks import build_network
 
 BATCH_SIZE = 128
 TRAINING_STEPS = 8
-_WARM_UP = 2
-_CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+WARM_UP = 2
 _FIGURES = (
     *("network", "filters removed", "", "parameters", "multiply-adds"),
     *("SavedModel bytes", "ms as trained", "ms exported", "ms exported, batch 1"),
@@ -50,30 +56,18 @@ def main() -> None:
     )
     parser.add_argument("--sparsity", nargs="+", type=float, default=[0.5, 0.7, 0.9])
     parser.add_argument("--rounds", type=int, default=15, help="turns of each network")
-    parser.add_argument("--threads", type=int, default=2, help="threads of TensorFlow")
-    parser.add_argument("--clock", choices=_CLOCKS, default="wall", help="what is timed")
     arguments = parser.parse_args()
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(arguments.threads)
-    clock = _CLOCKS[arguments.clock]
-    print(
-        f"Batch {BATCH_SIZE}, {arguments.threads} threads, {arguments.clock} clock.\n"
-        f"{row(_FIGURES)}\n{row(['---'] * len(_FIGURES))}"
-    )
-    gains = []
-    for network in arguments.networks:
-        for sparsity in arguments.sparsity:
-            gains.append(compare(network, sparsity, arguments.rounds, clock))
-    print("", row(_GAINS), row(["---"] * len(_GAINS)), *gains, sep="\n")
+    print(head(_FIGURES))
+    gains = [
+        _compare(network, sparsity, arguments.rounds)
+        for network in arguments.networks
+        for sparsity in arguments.sparsity
+    ]
+    print("", head(_GAINS), *gains, sep="\n")
 
 
-def compare(network: str, sparsity: float, rounds: int, clock: Callable) -> str:
+def _compare(network: str, sparsity: float, rounds: int) -> str:
     """Prints the three networks at one sparsity; what the small one gains, as a row."""
-    import dlth_tf as dlth
-    from official.modeling.networks import build_network
-
     dense, masked = (
         build_network(network, input_shape=(32, 32, 3), classes=10) for _ in range(2)
     )
@@ -82,129 +76,69 @@ def compare(network: str, sparsity: float, rounds: int, clock: Callable) -> str:
     ticket.apply(masked)
     networks = {"dense": dense, "masked": masked, "shrunken": dlth.shrink(dense, ticket)}
     costs = {name: dlth.layer_costs(model) for name, model in networks.items()}
-    steps = _finetuning_milliseconds(networks, ticket)
-    folded = {name: dlth.fold_batch_norm(model) for name, model in networks.items()}
-    trained = _milliseconds(networks | _renamed(folded), BATCH_SIZE, rounds, clock)
-    alone = _milliseconds(folded, 1, rounds, clock)
+    fits = {
+        name: _finetuning(model, [dlth.FixedTicket(ticket)] if name == "masked" else [])
+        for name, model in networks.items()
+    }
+    steps = steps_in_turns(keras, fits, WARM_UP)
+    folded = {
+        f"{name} exported": dlth.fold_batch_norm(model)
+        for name, model in networks.items()
+    }
+    times = _inference(networks | folded, BATCH_SIZE, rounds)
+    alone = _inference(folded, 1, rounds)
+    case = (network, f"{sparsity:.0%}")
     for name, model in networks.items():
-        figures = (
-            f"{costs[name].parameters:,}",
-            f"{costs[name].multiply_adds:,}",
-            f"{_exported_bytes(model):,}",
-            *(
-                f"{statistics.median(times):.2f}"
-                for times in (
-                    *(trained[name], trained[_EXPORTED + name], alone[name]),
-                    steps[name],
-                )
-            ),
-        )
-        print(row((network, f"{sparsity:.0%}", name, *figures)), flush=True)
+        cost, exported = costs[name], f"{name} exported"
+        counts = (cost.parameters, cost.multiply_adds, _exported_bytes(model))
+        taken = (times[name], times[exported], alone[exported], steps[name])
+        figures = [f"{c:,}" for c in counts] + [f"{np.median(t):.2f}" for t in taken]
+        print(row((*case, name, *figures)), flush=True)
     fewer = costs["dense"].multiply_adds / costs["shrunken"].multiply_adds
-    exported = _gain(trained[f"{_EXPORTED}dense"], trained[f"{_EXPORTED}shrunken"])
-    factors = (
-        *(exported, _gain(trained["dense"], trained["shrunken"])),
-        _gain(trained["dense"], trained[f"{_EXPORTED}shrunken"]),
-    )
+    factors = [
+        gain(times["dense exported"], times["shrunken exported"]),
+        gain(times["dense"], times["shrunken"]),
+        gain(times["dense"], times["shrunken exported"]),
+    ]
     return row(
         (
-            *(network, f"{sparsity:.0%}", f"{fewer:.1f}x"),
+            *(*case, f"{fewer:.1f}x"),
             *(f"{factor:.1f}x ({factor / fewer:.0%})" for factor in factors),
-            f"{_gain(steps['dense'], steps['shrunken']):.1f}x",
-            *(f"{1 - 1 / fewer:.1%}", f"{1 - 1 / exported:.1%}"),
+            f"{gain(steps['dense'], steps['shrunken']):.1f}x",
+            *(f"{1 - 1 / fewer:.1%}", f"{1 - 1 / factors[0]:.1%}"),
         )
     )
 
 
-_EXPORTED = "exported "
-
-
-def _renamed(folded: dict) -> dict:
-    return {f"{_EXPORTED}{name}": model for name, model in folded.items()}
-
-
-def _gain(slow, fast) -> float:
-    return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
-
-
-def _finetuning_milliseconds(networks: dict, ticket) -> dict[str, np.ndarray]:
-    """What each training step takes in each network, the steps taking turns."""
-    import keras
-
-    import dlth_tf as dlth
-
-    random = np.random.default_rng(0)
+def _finetuning(model: keras.Model, callbacks: list[Any]) -> Callable[[Any], Any]:
+    chance = np.random.default_rng(0)
     count = BATCH_SIZE * TRAINING_STEPS
-    images = random.normal(size=(count, 32, 32, 3)).astype("float32")
-    labels = random.integers(0, 10, count)
-
-    def fit_of(name, model):
-        def fit(turnstile):
-            model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
-            model.fit(
-                images,
-                labels,
-                batch_size=BATCH_SIZE,
-                shuffle=False,
-                verbose=0,
-                callbacks=[
-                    turnstile,
-                    *([dlth.FixedTicket(ticket)] if name == "masked" else []),
-                ],
-            )
-
-        return fit
-
-    fits = [fit_of(name, model) for name, model in networks.items()]
-    seconds = step_seconds(fits, keras.callbacks.Callback, _WARM_UP)
-    return dict(zip(networks, 1e3 * seconds, strict=True))
+    images = chance.normal(size=(count, 32, 32, 3)).astype("float32")
+    labels = chance.integers(0, 10, count)
+    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+    options = {"batch_size": BATCH_SIZE, "shuffle": False, "verbose": 0}
+    return lambda first: model.fit(
+        images, labels, callbacks=[first, *callbacks], **options
+    )
 
 
-def _milliseconds(
-    networks: dict, batch_size: int, rounds: int, clock: Callable
-) -> dict[str, list[float]]:
-    """Times of one call, network by network, in turns; short calls are averaged."""
-    import tensorflow as tf
-
+def _inference(
+    networks: dict[str, keras.Model], batch_size: int, rounds: int
+) -> dict[str, np.ndarray]:
     images = tf.random.stateless_normal((batch_size, 32, 32, 3), (0, 0))
-    calls = {name: _compiled(model, images) for name, model in networks.items()}
-    repeats = {
-        name: max(1, int(0.1 / _seconds(call, 3, clock))) for name, call in calls.items()
-    }
-    times = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            times[name].append(_seconds(call, repeats[name], clock) * 1e3)
-    return times
+
+    def call_of(model: keras.Model) -> Callable[[], Any]:
+        infer = tf.function(lambda batch: model(batch, training=False))
+        return lambda: infer(images).numpy()
+
+    calls = {name: call_of(model) for name, model in networks.items()}
+    return calls_in_turns(calls, rounds, 0.1)
 
 
-def _compiled(model, images) -> Callable:
-    import tensorflow as tf
-
-    infer = tf.function(lambda batch: model(batch, training=False))
-
-    def call():
-        infer(images).numpy()
-
-    call()
-    return call
-
-
-def _seconds(call: Callable, repeats: int, clock: Callable) -> float:
-    start = clock()
-    for _ in range(repeats):
-        call()
-    return (clock() - start) / repeats
-
-
-def _exported_bytes(model) -> int:
-    from dlth_tf.exporting import export
-    from official.modeling.layers import plain
-
+def _exported_bytes(model: keras.Model) -> int:
     with tempfile.TemporaryDirectory() as folder:
         export(plain(model), Path(folder) / "exported")
-        files = (Path(folder) / "exported").rglob("*")
-        return sum(file.stat().st_size for file in files if file.is_file())
+        return folder_bytes(Path(folder))
 
 
 if __name__ == "__main__":

@@ -12,24 +12,28 @@ of every other variable.
 
 import argparse
 import gzip
-import io
 import math
-import os
+import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
-import time
 from pathlib import Path
 
+import keras
 import numpy as np
 
-from benchmarks.markdown import row
+import dlth_tf as dlth
+from benchmarks.timing import folder_bytes, head, row
+from dlth_tf.exporting import export
+from dlth_tf.network.variables import get_weights
+from official.modeling.layers import plain
+from official.modeling.networks import build_network
 
 _HEAD = (
-    *("network", "sparsity", "SavedModel", "gzip", "TFMOT .h5", "gzip"),
-    *("ours", "float16", "bound", "ours / bound", "save s", "load s"),
+    *("network", "sparsity", "SavedModel", "gzip", "TFMOT's stripped .h5", "gzip"),
+    *("ours", "ours, float16", "ours / bound"),
 )
+_WITH_TFMOT = ("resnet20", "vgg16")
 
 
 def main() -> None:
@@ -38,21 +42,13 @@ def main() -> None:
     parser.add_argument("--networks", default="resnet20", help="separated by commas")
     parser.add_argument("--sparsity", default="0.5,0.7,0.9,0.95,0.98")
     arguments = parser.parse_args()
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    print(row(_HEAD), row(["---"] * len(_HEAD)), sep="\n", flush=True)
+    print(head(_HEAD), flush=True)
     for network in arguments.networks.split(","):
         for sparsity in map(float, arguments.sparsity.split(",")):
             print(row(_measure(network, sparsity)), flush=True)
 
 
 def _measure(name: str, sparsity: float) -> list[str]:
-    import dlth_tf as dlth
-    from dlth_tf.exporting import export
-    from dlth_tf.network.variables import get_weights
-    from official.modeling.layers import plain
-    from official.modeling.networks import build_network
-
     model = build_network(name, input_shape=(32, 32, 3), classes=10)
     inner = list(dlth.maskable_kernels(model))[1:-1]
     ticket = dlth.random_ticket(model, dict.fromkeys(inner, sparsity), seed=0)
@@ -61,56 +57,28 @@ def _measure(name: str, sparsity: float) -> list[str]:
         root = Path(folder)
         export(plain(model), root / "exported")
         (root / "exported" / "metadata.json").unlink()
-        np.savez(root / "weights.npz", **get_weights(model))
-        saved = time.perf_counter()
         dlth.save(root / "ours", model, ticket)
-        loaded = time.perf_counter()
-        dlth.load(root / "ours", model)
-        done = time.perf_counter()
         dlth.save(root / "ours16", model, ticket, dtype="float16")
-        sizes = [
-            *_folder_sizes(root / "exported"),
-            *_stripped_sizes(name, root),
-            (root / "ours").stat().st_size,
-            (root / "ours16").stat().st_size,
-        ]
-    bound = _bound(model, ticket)
-    return [
-        name,
-        f"{sparsity:g}",
-        *(f"{size:,}" if size else "-" for size in [*sizes, round(bound)]),
-        f"{sizes[-2] / bound:.3f}",
-        f"{loaded - saved:.2f}",
-        f"{done - loaded:.2f}",
-    ]
+        ours, ours16 = ((root / file).stat().st_size for file in ("ours", "ours16"))
+        archive = shutil.make_archive(str(root / "zipped"), "gztar", root / "exported")
+        others = [folder_bytes(root / "exported"), Path(archive).stat().st_size]
+        others += _stripped_sizes(name, model, root)
+    sizes = [f"{size:,}" if size else "-" for size in (*others, ours, ours16)]
+    return [name, f"{sparsity:g}", *sizes, f"{ours / _bound(model, ticket):.3f}"]
 
 
-def _folder_sizes(folder: Path) -> tuple[int, int]:
-    plain = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=9) as archive:
-        archive.add(folder, arcname="model")
-    return plain, len(buffer.getvalue())
-
-
-def _stripped_sizes(name: str, root: Path) -> tuple[int, int]:
-    from benchmarks import stripped_models
-
-    if name not in stripped_models.NETWORKS:
+def _stripped_sizes(name: str, model: keras.Model, root: Path) -> tuple[int, int]:
+    if name not in _WITH_TFMOT:
         return 0, 0
-    target = root / "stripped.h5"
-    command = [sys.executable, "-m", "benchmarks.stripped_models", name]
-    subprocess.run(
-        [*command, str(root / "weights.npz"), str(target)],
-        check=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    weights, target = root / "weights.npz", root / "stripped.h5"
+    np.savez(weights, allow_pickle=False, **get_weights(model))
+    command = [sys.executable, "-m", "benchmarks.tfmot", "strip", name]
+    subprocess.run([*command, str(weights), str(target)], check=True, capture_output=True)
     content = target.read_bytes()
     return len(content), len(gzip.compress(content, 9))
 
 
-def _bound(model, ticket) -> float:
+def _bound(model: keras.Model, ticket: dlth.Ticket) -> float:
     """Bytes that no code can do without, if masks and values are random."""
     bits = 32.0 * sum(math.prod(variable.shape) for variable in model.variables)
     for mask in ticket.masks.values():

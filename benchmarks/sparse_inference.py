@@ -2,19 +2,17 @@
 
     python -m benchmarks.sparse_inference
 
-Two tables. One layer: a product of a sparse matrix with a batch by `scipy.sparse` (CSR)
-and by `tf.sparse.sparse_dense_matmul`, against TensorFlow's dense product. Whole
-networks: LiteRT with weights stored sparsely (`EXPERIMENTAL_SPARSITY`) against LiteRT
-with the same zeros stored densely, both on XNNPACK. A speed-up above 1 means that the
-zeros help. Everything runs on one thread, and it is the processor's time that counts;
+One layer: how many times faster than TensorFlow's dense product a product of a sparse
+matrix with a batch is by `scipy.sparse` (CSR) and by `tf.sparse.sparse_dense_matmul`.
+Whole networks: LiteRT with weights stored sparsely (`EXPERIMENTAL_SPARSITY`) against
+LiteRT with the same zeros stored densely, both on XNNPACK. A speed-up above 1 means that
+the zeros help. Everything runs on one thread, and it is the processor's time that counts;
 each figure is the median over rounds in which the two alternate.
 
 With the package ai-edge-litert its interpreter is used, else TensorFlow's own.
 """
 
 import argparse
-import os
-import statistics
 import tempfile
 import time
 import warnings
@@ -22,17 +20,28 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse
+import tensorflow as tf
 
-from benchmarks.markdown import row
+import dlth_tf as dlth
+from benchmarks.timing import calls_in_turns, gain, head, row
+from official.modeling.networks import build_network
+
+try:
+    from ai_edge_litert.interpreter import Interpreter
+except ImportError:
+    # Loaded when asked for, and so unknown to `from tensorflow.lite import`.
+    Interpreter = tf.lite.Interpreter
+
+Calls = dict[str, Callable[[], np.ndarray]]
 
 _SPARSITIES = (0.5, 0.7, 0.9, 0.95, 0.98)
 _LAYERS = ((1000, 1), (1000, 128), (4096, 1), (4096, 128))
-_NETWORKS = {
-    "mlp": (32, 32, 1),
-    "resnet20": (32, 32, 3),
-    "mobilenetv2": (96, 96, 3),
-}
-_ROUND_SECONDS = 0.02
+_NETWORKS = {"mlp": (32, 32, 1), "resnet20": (32, 32, 3), "mobilenetv2": (96, 96, 3)}
+_LAYER_HEAD = ("dense layer", "batch", "dense ms", *map(str, _SPARSITIES))
+_NETWORK_HEAD = (
+    *("network", "sparsity", "dense bytes", "sparse bytes", "dense ms", "times faster"),
+)
 
 
 def main() -> None:
@@ -41,38 +50,29 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15, help="rounds of each pair")
     parser.add_argument("--networks", default=",".join(_NETWORKS))
     arguments = parser.parse_args()
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import tensorflow as tf
-
     tf.config.threading.set_intra_op_parallelism_threads(1)
-    _layer_table(arguments.rounds)
-    print()
-    _network_table([n for n in arguments.networks.split(",") if n], arguments.rounds)
-
-
-def _layer_table(rounds: int) -> None:
-    _print_row("weights", "batch", "sparsity", "dense ms", "scipy speed-up", "tf.sparse")
-    _print_row(*["---"] * 6)
+    tables: dict[str, list[str]] = {"scipy.sparse": [], "tf.sparse": []}
     for width, batch in _LAYERS:
+        layers = (_products(width, batch, sparsity) for sparsity in _SPARSITIES)
+        times = [_milliseconds(layer, arguments.rounds) for layer in layers]
+        dense = np.median([t["dense"] for t in times])
+        for engine, rows in tables.items():
+            gains = [f"{gain(t['dense'], t[engine]):.2f}" for t in times]
+            rows.append(row((f"{width} x {width}", str(batch), f"{dense:.3f}", *gains)))
+    for engine, rows in tables.items():
+        print(f"{engine}, times faster:\n", head(_LAYER_HEAD), *rows, "", sep="\n")
+    print(f"LiteRT:\n\n{head(_NETWORK_HEAD)}")
+    for name in filter(None, arguments.networks.split(",")):
         for sparsity in _SPARSITIES:
-            dense, scipy_product, tf_product = _products(width, batch, sparsity)
-            milliseconds, by_scipy = _paired(dense, scipy_product, rounds)
-            _, by_tf = _paired(dense, tf_product, rounds)
-            _print_row(
-                f"{width} x {width}",
-                str(batch),
-                f"{sparsity:g}",
-                f"{milliseconds:.3f}",
-                f"{by_scipy:.2f}",
-                f"{by_tf:.2f}",
-            )
+            print(row(_network(name, sparsity, arguments.rounds)), flush=True)
 
 
-def _products(width: int, batch: int, sparsity: float) -> tuple[Callable, ...]:
-    import scipy.sparse
-    import tensorflow as tf
+def _milliseconds(calls: Calls, rounds: int) -> dict[str, np.ndarray]:
+    # Of the processor: other work on the machine then counts for nothing.
+    return calls_in_turns(calls, rounds, 0.02, time.process_time)
 
+
+def _products(width: int, batch: int, sparsity: float) -> Calls:
     chance = np.random.default_rng(0)
     weights = chance.normal(size=(width, width)).astype(np.float32)
     weights *= chance.random((width, width)) >= sparsity
@@ -82,69 +82,47 @@ def _products(width: int, batch: int, sparsity: float) -> tuple[Callable, ...]:
     sparse = tf.sparse.from_dense(matrix)
     dense_product = tf.function(lambda x: matrix @ x)
     sparse_product = tf.function(lambda x: tf.sparse.sparse_dense_matmul(sparse, x))
-    expected = dense_product(tensor).numpy()
-    np.testing.assert_allclose(rows @ inputs, expected, atol=1e-2)
-    np.testing.assert_allclose(sparse_product(tensor), expected, atol=1e-2)
-    return (
-        lambda: dense_product(tensor).numpy(),
-        lambda: rows @ inputs,
-        lambda: sparse_product(tensor).numpy(),
-    )
+    calls = {
+        "dense": lambda: dense_product(tensor).numpy(),
+        "scipy.sparse": lambda: rows @ inputs,
+        "tf.sparse": lambda: sparse_product(tensor).numpy(),
+    }
+    for call in calls.values():
+        np.testing.assert_allclose(call(), calls["dense"](), atol=1e-2)
+    return calls
 
 
-def _network_table(networks: list[str], rounds: int) -> None:
-    _print_row(
-        *("network", "sparsity", "dense bytes", "sparse bytes", "dense ms", "speed-up")
-    )
-    _print_row(*["---"] * 6)
-    for name in networks:
-        for sparsity in _SPARSITIES:
-            with tempfile.TemporaryDirectory() as folder:
-                _print_row(
-                    name, f"{sparsity:g}", *_network(name, sparsity, folder, rounds)
-                )
-
-
-def _network(name: str, sparsity: float, folder: str, rounds: int) -> list[str]:
-    import tensorflow as tf
-
-    import dlth_tf as dlth
-    from official.modeling.networks import build_network
-
+def _network(name: str, sparsity: float, rounds: int) -> list[str]:
     model = build_network(name, input_shape=_NETWORKS[name], classes=10)
     inner = list(dlth.maskable_kernels(model))[1:-1]
     shared = [kernel for kernel in inner if "depthwise" not in kernel]
     dlth.random_ticket(model, dict.fromkeys(shared, sparsity), seed=0).apply(model)
     images = np.random.default_rng(0).normal(size=(1, *_NETWORKS[name]))
     images = images.astype(np.float32)
-    signature = [tf.TensorSpec(images.shape, tf.float32)]
-    runs, sizes, outputs = [], [], []
-    for optimizations in ([], [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]):
-        path = Path(folder, f"{len(runs)}.tflite")
-        model.export(
-            str(path),
-            format="litert",
-            verbose=False,
-            input_signature=signature,
-            optimizations=optimizations,
-        )
-        sizes.append(path.stat().st_size)
-        run = _interpreter(path, images)
-        outputs.append(run())
-        runs.append(run)
-    np.testing.assert_allclose(*outputs, atol=1e-4 * max(1, np.abs(outputs).max()))
-    milliseconds, speed_up = _paired(*runs, rounds)
-    return [*(f"{size:,}" for size in sizes), f"{milliseconds:.3f}", f"{speed_up:.2f}"]
+    storages = {"dense": [], "sparse": [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]}
+    calls, sizes = {}, []
+    with tempfile.TemporaryDirectory() as folder:
+        for storage, optimizations in storages.items():
+            path = Path(folder, f"{storage}.tflite")
+            model.export(
+                str(path),
+                format="litert",
+                verbose=False,
+                input_signature=[tf.TensorSpec(images.shape, tf.float32)],
+                optimizations=optimizations,
+            )
+            sizes.append(f"{path.stat().st_size:,}")
+            calls[storage] = _interpreter(path, images)
+        dense = calls["dense"]()
+        atol = 1e-4 * max(1, np.abs(dense).max())
+        np.testing.assert_allclose(calls["sparse"](), dense, atol=atol)
+        times = _milliseconds(calls, rounds)
+    speed_up = gain(times["dense"], times["sparse"])
+    milliseconds = np.median(times["dense"])
+    return [name, f"{sparsity:g}", *sizes, f"{milliseconds:.3f}", f"{speed_up:.2f}"]
 
 
 def _interpreter(path: Path, images: np.ndarray) -> Callable[[], np.ndarray]:
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
-        import tensorflow as tf
-
-        # Loaded when asked for, and so unknown to `from tensorflow.lite import`.
-        Interpreter = tf.lite.Interpreter
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         interpreter = Interpreter(str(path), num_threads=1)
@@ -158,34 +136,6 @@ def _interpreter(path: Path, images: np.ndarray) -> Callable[[], np.ndarray]:
         return interpreter.get_tensor(target)
 
     return run
-
-
-def _paired(first: Callable, second: Callable, rounds: int) -> tuple[float, float]:
-    """Milliseconds of the first, and how many times faster the second is."""
-    calls = {f: _calls_of_a_round(f) for f in (first, second)}
-    times, ratios = [], []
-    for _ in range(rounds):
-        pair = [_milliseconds(function, calls[function]) for function in (first, second)]
-        times.append(pair[0])
-        ratios.append(pair[0] / pair[1])
-    return statistics.median(times), statistics.median(ratios)
-
-
-def _calls_of_a_round(function: Callable) -> int:
-    function()
-    return max(1, round(_ROUND_SECONDS * 1e3 / _milliseconds(function, 3)))
-
-
-def _milliseconds(function: Callable, calls: int) -> float:
-    # Of the processor: other work on the machine then counts for nothing.
-    start = time.process_time()
-    for _ in range(calls):
-        function()
-    return (time.process_time() - start) / calls * 1e3
-
-
-def _print_row(*cells: str) -> None:
-    print(row(cells), flush=True)
 
 
 if __name__ == "__main__":

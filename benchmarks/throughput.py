@@ -4,109 +4,98 @@
 
 Ours is a real `model.fit` on augmented CIFAR-10-shaped batches, input pipeline
 included, with SGD with momentum and coupled L2 on every trainable variable.
-PyTorch's is forward, backward and SGD on batches that lie ready. Each runs in its
-own process; their rounds alternate, one waiting while the other runs.
+PyTorch's is forward, backward and SGD on a batch that lies ready. Beside them, our input
+pipeline alone (crop, flip, normalise): its batches as NumPy arrays, and through `feed`.
+Each has a process of its own (TensorFlow in PyTorch's doubles the time of its steps);
+their rounds alternate, one waiting while the others run.
 """
 
 import argparse
+import collections
 import importlib.util
+import itertools
 import os
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from types import ModuleType
+from typing import Any
+
+import keras
+import numpy as np
+from official.data.array_data import LabelledImages, image_data
+from official.data.augmentation import Augmentation
+
+from official.data.feed import feed
+from official.data.image_data import Normalization
+from official.modeling.networks import build_network
 
 BATCH_SIZE = 128
 L2 = 5e-4
-TARGET = 0.83
+IMAGE = (32, 32, 3)
+
+Train = Callable[[int], Any]
+"""Makes so many steps."""
 
 
 def main() -> None:
     """Runs the comparison and prints it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7, help="rounds of each side")
-    parser.add_argument("--steps", type=int, default=8, help="steps in a round")
-    parser.add_argument("--threads", type=int, default=2, help="threads of each side")
-    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--steps", type=int, default=8, help="training steps in a round")
     arguments = parser.parse_args()
-    if arguments.side:
-        _serve(SIDES[arguments.side](arguments.threads), arguments.steps)
-    elif importlib.util.find_spec("torch") is None:
+    if importlib.util.find_spec("torch") is None:
         parser.exit(1, "This benchmark compares with PyTorch: pip install torch\n")
-    else:
-        _compare(arguments)
-
-
-def _compare(arguments: argparse.Namespace) -> None:
-    workers = {side: _start(side, arguments) for side in SIDES}
-    rounds = {side: [] for side in SIDES}
-    for side, worker in workers.items():
-        print(f"{side}: first steps", flush=True)
-        _round(worker)
-    for number in range(1, arguments.rounds + 1):
-        for side, worker in workers.items():
-            rounds[side].append(_round(worker))
-        latest = ", ".join(f"{side} {rounds[side][-1]:.1f} ms" for side in SIDES)
-        print(f"round {number} of {arguments.rounds}: {latest}", flush=True)
-    for worker in workers.values():
-        worker.stdin.close()
-        worker.wait()
-    for side in SIDES:
-        step = statistics.median(rounds[side])
-        speed = BATCH_SIZE / step * 1e3
+    workers = [_start(side) for side in SIDES]
+    rounds = range(arguments.rounds + 1)
+    times = np.array([[_round(w, arguments.steps) for w in workers] for _ in rounds])
+    times = times[1:]  # the first compiles
+    for side, step in zip(SIDES, times.T, strict=True):
+        ratios = times[:, 0] / step
         print(
-            f"{side}: median {step:.1f} ms per step, {speed:.0f} images/s, "
-            f"fastest round {min(rounds[side]):.1f} ms"
+            f"{side}: {np.median(step):.2f} ms per step, "
+            f"{1e3 * BATCH_SIZE / np.median(step):,.0f} images/s; ours / {side}: "
+            f"{np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})"
         )
-    ratios = [ours / theirs for ours, theirs in zip(*rounds.values(), strict=True)]
-    quietest = min(rounds["ours"]) / min(rounds["PyTorch"])
-    print(
-        f"ours / PyTorch: median of the rounds {statistics.median(ratios):.3f} "
-        f"({min(ratios):.3f} to {max(ratios):.3f}), "
-        f"fastest rounds {quietest:.3f}; the aim is at most {TARGET}"
-    )
+    for worker in workers:
+        worker.communicate()
 
 
-def _start(side: str, arguments: argparse.Namespace) -> subprocess.Popen:
-    command = [sys.executable, "-m", "benchmarks.throughput", "--side", side]
-    command += ["--steps", str(arguments.steps), "--threads", str(arguments.threads)]
+def _start(side: str) -> subprocess.Popen[str]:
+    serve = f"from benchmarks import throughput; throughput.serve({side!r})"
+    backend = "torch" if side == "PyTorch" else "tensorflow"
     return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", serve],
+        env=os.environ | {"KERAS_BACKEND": backend},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
 
-def _round(worker: subprocess.Popen) -> float:
-    worker.stdin.write("\n")
-    worker.stdin.flush()
+def _round(worker: subprocess.Popen[str], steps: int) -> float:
+    """The milliseconds per step."""
+    assert worker.stdin and worker.stdout
+    print(steps, file=worker.stdin, flush=True)
     answer = worker.stdout.readline()
     if not answer:
         sys.exit("A side of the comparison ended early; its message stands above.")
     return float(answer)
 
 
-def _serve(train: Callable[[int], None], steps: int) -> None:
-    """Answers each line of standard input with the milliseconds per step."""
-    for _ in sys.stdin:
+def serve(side: str) -> None:
+    """Answers each number of steps on standard input, as `_round` asks."""
+    train = SIDES[side]()
+    for line in sys.stdin:
+        steps = int(line) if side in ("ours", "PyTorch") else 25 * int(line)
         start = time.perf_counter()
         train(steps)
         print((time.perf_counter() - start) / steps * 1e3, flush=True)
 
 
-def _ours(threads: int) -> Callable[[int], None]:
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import keras
-    import tensorflow as tf
-
-    from benchmarks.synthetic import cifar_like
-    from official.data.feed import feed
-    from official.modeling.networks import build_network
-
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
-    data = cifar_like()
-    model = build_network("resnet20", input_shape=data.input_shape, classes=10)
+def _ours() -> Train:
+    model = build_network("resnet20", input_shape=IMAGE, classes=10)
     for variable in model.trainable_variables:
         variable.regularizer = keras.regularizers.L2(L2 / 2)
     model.compile(
@@ -114,31 +103,23 @@ def _ours(threads: int) -> Callable[[int], None]:
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    dataset = feed(data, BATCH_SIZE, seed=0)
-
-    def train(steps: int) -> None:
-        model.fit(dataset, steps_per_epoch=steps, shuffle=False, verbose=0)
-
-    return train
+    options = {"x": _fed(), "shuffle": False, "verbose": 0}
+    return lambda steps: model.fit(steps_per_epoch=steps, **options)
 
 
-def _pytorch(threads: int) -> Callable[[int], None]:
+def _pytorch() -> Train:
     import torch
 
-    from benchmarks.synthetic import cifar_like
-    from benchmarks.torch_resnet import ResNet20
-
-    torch.set_num_threads(threads)
-    images, labels = next(iter(cifar_like().train_batches(BATCH_SIZE, seed=0)))
-    images = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-    labels = torch.from_numpy(labels).long()
-    model = ResNet20()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=L2)
+    images, labels = next(iter(_batches()))
+    batch = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    target = torch.from_numpy(labels).long()
+    parameters, network = _resnet20(torch.nn)
+    optimizer = torch.optim.SGD(parameters, lr=0.1, momentum=0.9, weight_decay=L2)
 
     def train(steps: int) -> None:
         for _ in range(steps):
             optimizer.zero_grad()
-            loss = torch.nn.functional.cross_entropy(model(images), labels)
+            loss = torch.nn.functional.cross_entropy(network(batch), target)
             loss.backward()
             optimizer.step()
             loss.item()
@@ -146,7 +127,63 @@ def _pytorch(threads: int) -> Callable[[int], None]:
     return train
 
 
-SIDES = {"ours": _ours, "PyTorch": _pytorch}
+def _resnet20(nn: ModuleType) -> tuple[list[Any], Callable[[Any], Any]]:
+    """The parameters and the forward pass of ResNet-20 in plain PyTorch."""
+
+    def convolution(channels: int, filters: int) -> Any:
+        stride = 2 if 3 < channels < filters else 1
+        layer = nn.Conv2d(channels, filters, 3, stride, padding=1, bias=False)
+        return nn.Sequential(layer, nn.BatchNorm2d(filters))
+
+    def network(images: Any) -> Any:
+        x = stem(images).relu()
+        for first, second in blocks:
+            y = second(first(x).relu())
+            if x.shape != y.shape:
+                sides = (0, 0, 0, 0, *[(y.shape[1] - x.shape[1]) // 2] * 2)
+                x = nn.functional.pad(x[:, :, ::2, ::2], sides)
+            x = (x + y).relu()
+        return classifier(x.mean(dim=(2, 3)))
+
+    widths = itertools.pairwise([16, 16, 16, 16, 32, 32, 32, 64, 64, 64])
+    stem, classifier = convolution(3, 16), nn.Linear(64, 10)
+    blocks = [(convolution(a, b), convolution(b, b)) for a, b in widths]
+    modules = nn.ModuleList([stem, classifier, *itertools.chain(*blocks)])
+    return list(modules.parameters()), network
+
+
+def _drained(batches: Iterable[Any]) -> Train:
+    return lambda steps: collections.deque(itertools.islice(batches, steps), maxlen=0)
+
+
+def _fed() -> Any:
+    return feed(_batches(), batch_size=BATCH_SIZE, input_shape=IMAGE)
+
+
+def _batches() -> Iterable[Any]:
+    """Endless batches of random images, shaped and augmented like CIFAR-10's."""
+    chance = np.random.default_rng(0)
+    pixels = chance.integers(0, 256, (20_000, *IMAGE), np.uint8)
+    labels = chance.integers(0, 10, len(pixels))
+    data = image_data(
+        "cifar_like",
+        train=LabelledImages(pixels, labels),
+        test=LabelledImages(pixels[:1], labels[:1]),
+        class_names=tuple(map(str, range(10))),
+        normalization=Normalization(255.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        augmentation=Augmentation(pad=4, flip=True),
+        train_examples=None,
+        validation_fraction=0.0,
+    )
+    return data.train_batches(BATCH_SIZE, seed=0)
+
+
+SIDES: dict[str, Callable[[], Train]] = {
+    "ours": _ours,
+    "PyTorch": _pytorch,
+    "NumPy batches": lambda: _drained(_batches()),
+    "through feed": lambda: _drained(_fed()),
+}
 
 
 if __name__ == "__main__":

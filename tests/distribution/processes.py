@@ -20,6 +20,15 @@ def free_hosts(count: int) -> list[str]:
     return hosts
 
 
+def addresses(hosts: list[str], index: int) -> list[str]:
+    """The flags of one of several workers of the training program."""
+    return [
+        "--distribution_strategy=multi_worker_mirrored",
+        f"--worker_hosts={','.join(hosts)}",
+        f"--task_index={index}",
+    ]
+
+
 def python(
     *arguments: str, stderr: int = subprocess.PIPE, **environment: str
 ) -> subprocess.Popen:

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from dlth_tf import Ticket
-from tests.distribution.processes import all_workers, finish, free_hosts, python
+from tests.distribution.processes import (
+    addresses,
+    all_workers,
+    finish,
+    free_hosts,
+    python,
+)
 
 # Without BatchNorm: the number of replicas must not matter.
 TASK = (
@@ -37,14 +43,6 @@ def program(folder, *arguments: str) -> subprocess.Popen:
     return python("-m", "dlth_tf.train", *TASK, f"--output_dir={folder}", *arguments)
 
 
-def addresses(hosts, index) -> list[str]:
-    return [
-        "--distribution_strategy=multi_worker_mirrored",
-        f"--worker_hosts={','.join(hosts)}",
-        f"--task_index={index}",
-    ]
-
-
 def worker(folder, *more: str):
     def start(hosts, index):
         return program(folder, *addresses(hosts, index), *more)
@@ -53,12 +51,12 @@ def worker(folder, *more: str):
 
 
 def faulty_worker(folder, victim, **fault):
-    """Like `worker`; one of them has a fault in it, see `benchmarks.faulty_program`."""
+    """Like `worker`; one of them has a fault in it, see `tests.faults.program`."""
 
     def start(hosts, index):
         return python(
             "-m",
-            "benchmarks.faulty_program",
+            "tests.faults.program",
             *TASK,
             f"--output_dir={folder}",
             *addresses(hosts, index),

@@ -1,5 +1,6 @@
 """Faults of one program: nothing is lost but the steps since the last checkpoint."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,11 +10,11 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from benchmarks.same_results import differences
 from dlth_tf.experiment.engine.checkpoint import Checkpoints
-from dlth_tf.experiment.engine.fit_callbacks import StopAfter
 from dlth_tf.experiment.engine.folder import ExperimentFolder
 from dlth_tf.experiment.plan.trainings import Training
+from tests.faults.program import after_step, unreadable_batch
+from tests.faults.same_results import differences
 from tests.program.conftest import ROOT
 
 TASK = ("--method=rst", "--validation_fraction=0.2", "--model=mlp")
@@ -22,21 +23,10 @@ CHANGING = ("--method=set,rigl,gradual,eb", "--mask_every=3", "--model=mlp")
 
 
 @pytest.fixture
-def at_step(monkeypatch):
+def at_step():
     """Lets a fault happen once, after so many training steps from now."""
-
-    def let(number: int, fault) -> None:
-        own, left = StopAfter.on_train_batch_end, [number]
-
-        def on_train_batch_end(self, batch, logs=None):
-            left[0] -= 1
-            if left[0] == 0:
-                fault()
-            own(self, batch, logs)
-
-        monkeypatch.setattr(StopAfter, "on_train_batch_end", on_train_batch_end)
-
-    return let
+    with contextlib.ExitStack() as patches:
+        yield lambda number, fault: patches.enter_context(after_step(number, fault))
 
 
 def epochs_in_logs(stage: Path) -> list[int]:
@@ -139,20 +129,8 @@ def int_of(file) -> int:
     return file if isinstance(file, int) else file.fileno()
 
 
-def test_unreadable_data_within_an_epoch(train, monkeypatch, undisturbed, tmp_path):
-    from official.data.image_data import ImageData
-
-    own, left = ImageData.epoch_batches, [10]
-
-    def epoch_batches(self, *arguments, **options):
-        for batch in own(self, *arguments, **options):
-            left[0] -= 1
-            if left[0] == 0:
-                raise PermissionError(13, "Permission denied", "0017.jpeg")
-            yield batch
-
-    with monkeypatch.context() as patch:
-        patch.setattr(ImageData, "epoch_batches", epoch_batches)
+def test_unreadable_data_within_an_epoch(train, undisturbed, tmp_path):
+    with unreadable_batch(10, PermissionError(13, "Permission denied", "0017.jpeg")):
         outcome = train(*TASK, "--checkpoint_every=2", f"--output_dir={tmp_path}")
     assert outcome.code == 1
     assert outcome.err.strip().splitlines()[-1] == (

@@ -9,11 +9,11 @@ import subprocess
 
 import pytest
 
-from benchmarks.same_results import differences
 from dlth_tf.experiment.engine.lock import Lock
 from dlth_tf.experiment.plan.runs import Shard
 from dlth_tf.experiment.results import claim
 from dlth_tf.reporting.records import read_experiment
+from tests.faults.same_results import differences
 from tests.program.conftest import QUICK, ROOT, command, results_in
 
 GRID = ("--method=dense,scratch", "--seed=0,1", "--model=mlp", "--epochs=1")
