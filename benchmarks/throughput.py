@@ -24,11 +24,11 @@ from typing import Any
 
 import keras
 import numpy as np
-from official.data.array_data import LabelledImages, image_data
-from official.data.augmentation import Augmentation
 
+from official.data import presentation
 from official.data.feed import feed
-from official.data.image_data import Normalization
+from official.data.image_data import ImageData, image_data
+from official.data.images import DecodedImages, ImageSet
 from official.modeling.networks import build_network
 
 BATCH_SIZE = 128
@@ -157,25 +157,20 @@ def _drained(batches: Iterable[Any]) -> Train:
 
 
 def _fed() -> Any:
-    return feed(_batches(), batch_size=BATCH_SIZE, input_shape=IMAGE)
+    return feed(_data(), BATCH_SIZE, seed=0)
 
 
 def _batches() -> Iterable[Any]:
-    """Endless batches of random images, shaped and augmented like CIFAR-10's."""
+    return _data().train_batches(BATCH_SIZE, seed=0)
+
+
+def _data() -> ImageData:
+    """Random images, shaped and augmented like CIFAR-10's."""
     chance = np.random.default_rng(0)
     pixels = chance.integers(0, 256, (20_000, *IMAGE), np.uint8)
-    labels = chance.integers(0, 10, len(pixels))
-    data = image_data(
-        "cifar_like",
-        train=LabelledImages(pixels, labels),
-        test=LabelledImages(pixels[:1], labels[:1]),
-        class_names=tuple(map(str, range(10))),
-        normalization=Normalization(255.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-        augmentation=Augmentation(pad=4, flip=True),
-        train_examples=None,
-        validation_fraction=0.0,
-    )
-    return data.train_batches(BATCH_SIZE, seed=0)
+    train = DecodedImages(pixels, chance.integers(0, 10, len(pixels)))
+    images = ImageSet(train, train.take(slice(1)), tuple(map(str, range(10))))
+    return image_data("cifar_like", images, presentation.small(IMAGE[:2], IMAGE[2]))
 
 
 SIDES: dict[str, Callable[[], Train]] = {
