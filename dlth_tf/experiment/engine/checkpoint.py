@@ -12,45 +12,18 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from dlth_tf.experiment.engine.folder import CHECKPOINTS
+from dlth_tf.experiment.engine.progress import Progress
 from dlth_tf.network.variables import get_weights, set_weights
 from dlth_tf.step.door import saved_state
 from dlth_tf.storage.files import atomic_write
 
-FILES = ("checkpoint-a.npz", "checkpoint-b.npz")
 _CHECKSUM = "sha256"
-
 _log = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass
-class Progress:
-    """How far a training is, beside the weights.
-
-    Attributes:
-        epoch: epochs done.
-        step: steps done of the epoch after these.
-        seconds: time they took.
-        history: metrics of each epoch done.
-        finished: nothing is left to do.
-        checkpoints: how many were written before this one, the bytes of the last, and
-            the seconds of all.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    seconds: float = 0.0
-    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
-    finished: bool = False
-    checkpoints: dict[str, float] = dataclasses.field(
-        default_factory=lambda: {"number": 0, "bytes": 0, "seconds": 0.0}
-    )
-
-    def __str__(self) -> str:
-        steps = f" and {self.step} steps" if self.step else ""
-        return f"epoch {self.epoch}{steps}"
-
-    def in_steps(self, steps_per_epoch: int) -> int:
-        return self.epoch * steps_per_epoch + self.step
+class DamagedCheckpoint(Exception):
+    """A file is not what was written; the message says in what."""
 
 
 class Checkpoint:
@@ -59,15 +32,14 @@ class Checkpoint:
     def __init__(self, arrays: Mapping[str, np.ndarray]):
         self._arrays = arrays
         self.progress = Progress()
-        if "progress" in arrays:
+        if arrays:
             self.progress = Progress(**json.loads(str(arrays["progress"])))
 
     def restore_model(self, model: keras.Model) -> None:
         """Puts the state into a compiled model whose optimizer is built."""
-        if not self._arrays:
-            return
-        set_weights(model, self._part("weights"))
-        _assign(model.optimizer.variables, self._part("optimizer"))
+        if self._arrays:
+            set_weights(model, self._part("weights"))
+            _assign(model.optimizer.variables, self._part("optimizer"))
 
     def restore_metrics(self, model: keras.Model) -> None:
         """Gives a model the metrics of an epoch that is under way, within `fit`."""
@@ -99,48 +71,44 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path):
-        self.folder = folder
-        self._files = [folder / name for name in FILES]
+        self._files = [folder / name for name in CHECKPOINTS]
 
     def newest(self, tell: Callable[[str], None]) -> Checkpoint:
-        """Reads the newest state that is whole.
-
-        Args:
-            tell: is given a line for each damaged one.
-
-        Raises:
-            OSError: a file can't be read.
-        """
-        found, damaged = [], []
+        """Reads the newest state that is whole; tells of each damaged one in a line."""
+        found: dict[Path, Checkpoint] = {}
+        damaged: dict[Path, DamagedCheckpoint] = {}
         for path in self._files:
             try:
-                found.append((Checkpoint(_read(path)), path))
+                found[path] = Checkpoint(_read(path))
             except FileNotFoundError:
                 continue
             except DamagedCheckpoint as error:
-                damaged.append((path, error))
-        found.sort(key=lambda pair: (pair[0].progress.epoch, pair[0].progress.step))
-        newest = found[-1][0] if found else Checkpoint({})
-        for path, why in damaged:
+                damaged[path] = error
+
+        def age(path: Path) -> tuple[int, int]:
+            progress = found[path].progress if path in found else Progress(epoch=-1)
+            return progress.epoch, progress.step
+
+        self._files.sort(key=age)
+        newest = found.get(self._files[-1], Checkpoint({}))
+        for path, why in damaged.items():
             instead = "the one before is used" if found else "there is no other"
             tell(
                 f"The checkpoint '{path}' is damaged ({why}); {instead}: going on "
                 f"after {newest.progress}."
             )
-        unused = [path for path in self._files if path not in [p for _, p in found]]
-        self._files = [*unused, *(path for _, path in found)]
         return newest
 
     def save(self, model: keras.Model, progress: Progress) -> None:
         """Replaces the older state by the present one, within `fit`."""
         began = time.monotonic()
         arrays = _arrays(model, progress)
-        oldest, *newer = self._files
+        oldest = self._files[0]
         with atomic_write(oldest) as file:
             checksum = {_CHECKSUM: np.array(_checksum(arrays))}
             np.savez(file, allow_pickle=False, **arrays, **checksum)
             size = file.tell()
-        self._files = [*newer, oldest]
+        self._files.reverse()
         seconds = time.monotonic() - began
         progress.checkpoints["number"] += 1
         progress.checkpoints["bytes"] = size
@@ -153,27 +121,23 @@ class Checkpoints:
             path.unlink(missing_ok=True)
 
 
-class DamagedCheckpoint(Exception):
-    """A file is not what was written; the message says in what."""
-
-
 def _arrays(model: keras.Model, progress: Progress) -> dict[str, np.ndarray]:
-    arrays = {f"weights/{name}": value for name, value in get_weights(model).items()}
     optimizer: dict[str, np.ndarray] = {}
     model.optimizer.save_own_variables(optimizer)
-    arrays |= {f"optimizer/{place}": value for place, value in optimizer.items()}
-    arrays |= _values("callbacks", saved_state(model))
-    if progress.step:
-        arrays |= _values("metrics", model.metrics_variables)
-    arrays["progress"] = np.array(json.dumps(dataclasses.asdict(progress)))
-    return arrays
-
-
-def _values(prefix: str, variables: Sequence[keras.Variable]) -> dict[str, np.ndarray]:
-    return {
-        f"{prefix}/{place}": keras.ops.convert_to_numpy(variable)
-        for place, variable in enumerate(variables)
+    parts = {
+        "weights": get_weights(model),
+        "optimizer": optimizer,
+        "callbacks": _values(saved_state(model)),
+        "metrics": _values(model.metrics_variables) if progress.step else {},
     }
+    arrays = {
+        f"{part}/{n}": v for part, values in parts.items() for n, v in values.items()
+    }
+    return arrays | {"progress": np.array(json.dumps(dataclasses.asdict(progress)))}
+
+
+def _values(variables: Sequence[keras.Variable]) -> dict[str, np.ndarray]:
+    return {str(n): keras.ops.convert_to_numpy(v) for n, v in enumerate(variables)}
 
 
 def _assign(

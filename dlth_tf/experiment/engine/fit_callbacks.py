@@ -9,11 +9,9 @@ from typing import Any
 import keras
 
 from dlth_tf.experiment.engine.checkpoint import Checkpoint, Checkpoints
-from dlth_tf.experiment.engine.context import Context
+from dlth_tf.experiment.engine.context import Context, evaluate
 from dlth_tf.experiment.engine.folder import LOGS
-from dlth_tf.experiment.engine.measuring import evaluate
-from dlth_tf.experiment.plan.stages import Stage, StageFailed
-from dlth_tf.experiment.plan.trainings import FitStage
+from dlth_tf.experiment.plan.stages import FitStage, StageFailed
 from dlth_tf.network.variables import get_weights, set_weights
 from official.distribution.statistics import average_statistics
 
@@ -53,15 +51,13 @@ class SaveCheckpoint(keras.callbacks.Callback):
         super().__init__()
         self._stop, self._workers = context.stop, context.hardware.workers
         self._interval = context.checkpoint_every
-        self._checkpoints = checkpoints
-        self._saved = saved
+        self._checkpoints, self._saved = checkpoints, saved
         self._progress = saved.progress
         self._per_epoch = stage.steps_per_epoch(context.data)
         self._epochs = stage.epochs(context.data)
 
     def on_train_begin(self, logs: Logs) -> None:
-        self._since = time.monotonic()
-        self._steps = 0
+        self._since, self._steps = time.monotonic(), 0
         self._within_epoch = self._progress.step > 0
         self._saved.restore_callbacks(self.model)
 
@@ -122,10 +118,9 @@ class StopAfter(keras.callbacks.Callback):
 class StopOnNaN(keras.callbacks.Callback):
     """Fails at the first step whose loss is not a number."""
 
-    def __init__(self, stage: Stage, first_step: int):
+    def __init__(self, stage: FitStage, done: int):
         super().__init__()
-        self._stage = stage
-        self._step = first_step
+        self._stage, self._step = stage, done
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         self._step += 1
@@ -138,26 +133,23 @@ class Validation(keras.callbacks.Callback):
 
     def __init__(self, stage: FitStage, context: Context):
         super().__init__()
-        self._stage = stage
-        self._context = context
+        self._stage, self._context = stage, context
         self._held_out = context.data.split_size("validation")
 
     def on_train_begin(self, logs: Logs) -> None:
         task, strategy = self._context.task, self._context.hardware.strategy
-        as_it_is = strategy is None and task.mixed_precision is None
-        if self._held_out:
-            self._measured = (
-                self.model if as_it_is else self._context.network_of(self._stage)
-            )
+        self._copy = None
+        if self._held_out and (strategy or task.mixed_precision):
+            self._copy = self._context.network_of(self._stage)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         if not self._held_out:
             return
-        if self._measured is not self.model:
+        if self._copy:
             average_statistics(self.model)
-            set_weights(self._measured, get_weights(self.model))
-        workers = self._context.hardware.workers
-        measured = evaluate(self._measured, self._context.data, "validation", workers)
+            set_weights(self._copy, get_weights(self.model))
+        data, workers = self._context.data, self._context.hardware.workers
+        measured = evaluate(self._copy or self.model, data, "validation", workers)
         logs["val_loss"], logs["val_accuracy"] = measured.loss, measured.accuracy
 
 
@@ -171,11 +163,7 @@ class _Logs(keras.callbacks.TensorBoard):
 
 
 def tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
-    """Logs for TensorBoard, where TensorFlow is there to write them.
-
-    Raises:
-        ImportError: TensorFlow lacks the package that it writes them with.
-    """
+    """Logs for TensorBoard, where TensorFlow is there to write them."""
     if keras.backend.backend() != "tensorflow":
         return []
     if importlib.util.find_spec("tensorboard") is None:
@@ -188,8 +176,7 @@ class EpochBar(keras.callbacks.Callback):
 
     def __init__(self, stage: FitStage, context: Context, begun: int):
         super().__init__()
-        self._reporter = context.reporter
-        self._begun = begun
+        self._reporter, self._begun = context.reporter, begun
         self._per_epoch = stage.steps_per_epoch(context.data)
         self._epochs = stage.epochs(context.data)
 

@@ -23,12 +23,7 @@ class InUse(Exception):
 
 
 class Lock:
-    """A lock on what a file stands for.
-
-    Args:
-        path: the file; its folder must be there.
-        what: what a person calls that which is locked.
-    """
+    """A lock on what a file stands for, which a person calls `what`."""
 
     def __init__(self, path: Path, what: str):
         self._path = path
@@ -36,19 +31,12 @@ class Lock:
 
     @contextlib.contextmanager
     def held(self, wait: float = 0.0, needed: bool = True) -> Iterator[str]:
-        """Holds the lock.
+        """Holds the lock; gives what a person should know of it, which mostly is nothing.
 
         Args:
-            wait: so many seconds for its holder to finish.
+            wait: so many seconds for its holder to finish; then raises `InUse`.
             needed: whether to fail where the file system has no locks; otherwise the
                 body runs without.
-
-        Yields:
-            What a person should know about how far it can be trusted; mostly nothing.
-
-        Raises:
-            InUse: another program holds it.
-            OSError: the file system has no locks.
         """
         notes = []
         lock = FileLock(
