@@ -13,7 +13,7 @@ from benchmarks.same_results import differences
 from dlth_tf.experiment.engine.checkpoint import Checkpoints
 from dlth_tf.experiment.engine.fit_callbacks import StopAfter
 from dlth_tf.experiment.engine.folder import ExperimentFolder
-from dlth_tf.experiment.plan.trainings import Training
+from dlth_tf.experiment.plan.stages import Training
 from tests.program.conftest import ROOT
 
 TASK = ("--method=rst", "--validation_fraction=0.2", "--model=mlp")

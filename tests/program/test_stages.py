@@ -9,13 +9,12 @@ from dlth_tf.experiment.plan.methods import METHODS
 from dlth_tf.experiment.plan.protocol import (
     Cycles,
     Protocol,
+    SparsityPlacement,
     Task,
     TrainingPoint,
     TransformationRecipe,
 )
-from dlth_tf.experiment.plan.sparsity_placement import SparsityPlacement
-from dlth_tf.experiment.plan.stages import InitialWeights
-from dlth_tf.experiment.plan.trainings import Training
+from dlth_tf.experiment.plan.stages import InitialWeights, Training
 from dlth_tf.experiment.plan.trial import Trial
 from official.training.recipe import Recipe
 
