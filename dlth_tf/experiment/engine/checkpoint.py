@@ -14,7 +14,7 @@ import numpy as np
 
 from dlth_tf.experiment.engine.folder import CHECKPOINTS
 from dlth_tf.experiment.engine.progress import Progress
-from dlth_tf.network.variables import get_weights, set_weights
+from dlth_tf.network.variables import get_weights, named_variables, set_weights
 from dlth_tf.step.door import saved_state
 from dlth_tf.storage.files import atomic_write
 
@@ -22,49 +22,8 @@ _CHECKSUM = "sha256"
 _log = logging.getLogger(__name__)
 
 
-class DamagedCheckpoint(Exception):
-    """A file is not what was written; the message says in what."""
-
-
-class Checkpoint:
-    """One state, read from its file; the very beginning if there is none."""
-
-    def __init__(self, arrays: Mapping[str, np.ndarray]):
-        self._arrays = arrays
-        self.progress = Progress()
-        if arrays:
-            self.progress = Progress(**json.loads(str(arrays["progress"])))
-
-    def restore_model(self, model: keras.Model) -> None:
-        """Puts the state into a compiled model whose optimizer is built."""
-        if self._arrays:
-            set_weights(model, self._part("weights"))
-            _assign(model.optimizer.variables, self._part("optimizer"))
-
-    def restore_metrics(self, model: keras.Model) -> None:
-        """Gives a model the metrics of an epoch that is under way, within `fit`."""
-        values = self._part("metrics")
-        if len(model.metrics_variables) < len(values):
-            # Keras makes metrics' variables when they first see data.
-            logits = keras.ops.zeros((1, *model.output_shape[1:]))
-            model.compute_metrics(None, keras.ops.zeros((1,), "int32"), logits)
-        _assign(model.metrics_variables, values)
-
-    def restore_callbacks(self, model: keras.Model) -> None:
-        """Gives the callbacks of a `fit` that has begun what was saved of them."""
-        if self._arrays:
-            _assign(saved_state(model), self._part("callbacks"))
-
-    def _part(self, prefix: str) -> dict[str, np.ndarray]:
-        return {
-            name.removeprefix(f"{prefix}/"): value
-            for name, value in self._arrays.items()
-            if name.startswith(f"{prefix}/")
-        }
-
-
 class Checkpoints:
-    """The last two states of a training, in its folder.
+    """The last two states of a training, in its folder, and the one it goes on from.
 
     A new one takes the place of the older, or of a damaged one: whatever happens while
     it is written, the newest stays.
@@ -72,32 +31,59 @@ class Checkpoints:
 
     def __init__(self, folder: Path):
         self._files = [folder / name for name in CHECKPOINTS]
+        self._arrays: dict[str, np.ndarray] = {}
+        self.progress = Progress()
 
-    def newest(self, tell: Callable[[str], None]) -> Checkpoint:
+    def read(self, tell: Callable[[str], None]) -> "Checkpoints":
         """Reads the newest state that is whole; tells of each damaged one in a line."""
-        found: dict[Path, Checkpoint] = {}
-        damaged: dict[Path, DamagedCheckpoint] = {}
+        found, damaged = {}, {}
         for path in self._files:
             try:
-                found[path] = Checkpoint(_read(path))
+                arrays = _read(path)
+                found[path] = arrays, Progress(**json.loads(str(arrays["progress"])))
             except FileNotFoundError:
                 continue
-            except DamagedCheckpoint as error:
+            except ValueError as error:
                 damaged[path] = error
 
         def age(path: Path) -> tuple[int, int]:
-            progress = found[path].progress if path in found else Progress(epoch=-1)
+            _, progress = found.get(path, ({}, Progress(epoch=-1)))
             return progress.epoch, progress.step
 
         self._files.sort(key=age)
-        newest = found.get(self._files[-1], Checkpoint({}))
+        if found:
+            self._arrays, self.progress = found[self._files[-1]]
         for path, why in damaged.items():
             instead = "the one before is used" if found else "there is no other"
             tell(
                 f"The checkpoint '{path}' is damaged ({why}); {instead}: going on "
-                f"after {newest.progress}."
+                f"after {self.progress}."
             )
-        return newest
+        return self
+
+    def restore_model(self, model: keras.Model) -> None:
+        """Puts the state into a compiled model whose optimizer is built."""
+        if self._arrays:
+            names = named_variables(model)
+            set_weights(model, {name: self._arrays[f"weights/{name}"] for name in names})
+            self._assign("optimizer", model.optimizer.variables)
+
+    def restore_metrics(self, model: keras.Model) -> None:
+        """Gives a model the metrics of an epoch that is under way, within `fit`."""
+        if f"metrics/{len(model.metrics_variables)}" in self._arrays:
+            # Keras makes metrics' variables when they first see data.
+            logits = keras.ops.zeros((1, *model.output_shape[1:]))
+            model.compute_metrics(None, keras.ops.zeros((1,), "int32"), logits)
+        self._assign("metrics", model.metrics_variables)
+
+    def restore_callbacks(self, model: keras.Model) -> None:
+        """Gives the callbacks of a `fit` that has begun what was saved of them."""
+        if self._arrays:
+            self._assign("callbacks", saved_state(model))
+
+    def _assign(self, part: str, variables: Sequence[keras.Variable]) -> None:
+        for place, variable in enumerate(variables):
+            variable.assign(self._arrays[f"{part}/{place}"])
 
     def save(self, model: keras.Model, progress: Progress) -> None:
         """Replaces the older state by the present one, within `fit`."""
@@ -130,21 +116,12 @@ def _arrays(model: keras.Model, progress: Progress) -> dict[str, np.ndarray]:
         "callbacks": _values(saved_state(model)),
         "metrics": _values(model.metrics_variables) if progress.step else {},
     }
-    arrays = {
-        f"{part}/{n}": v for part, values in parts.items() for n, v in values.items()
-    }
+    arrays = {f"{part}/{n}": v for part in parts for n, v in parts[part].items()}
     return arrays | {"progress": np.array(json.dumps(dataclasses.asdict(progress)))}
 
 
 def _values(variables: Sequence[keras.Variable]) -> dict[str, np.ndarray]:
     return {str(n): keras.ops.convert_to_numpy(v) for n, v in enumerate(variables)}
-
-
-def _assign(
-    variables: Sequence[keras.Variable], values: Mapping[str, np.ndarray]
-) -> None:
-    for place, variable in enumerate(variables):
-        variable.assign(values[str(place)])
 
 
 def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
@@ -158,6 +135,7 @@ def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
+    """The arrays in a file; a ValueError says in what it is not what was written."""
     content = path.read_bytes()
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
@@ -165,7 +143,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         expected = str(arrays.pop(_CHECKSUM))
     # Whatever unpacking raises (zipfile has a dozen errors), the file is damaged.
     except Exception as error:
-        raise DamagedCheckpoint(str(error) or type(error).__name__) from error
+        raise ValueError(str(error) or type(error).__name__) from error
     if _checksum(arrays) != expected:
-        raise DamagedCheckpoint("its checksum differs")
+        raise ValueError("its checksum differs")
     return arrays

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+import dlth_tf as dlth
 from dlth_tf import saliency, tfmot
 from dlth_tf.experiment.engine.checkpoint import Checkpoints
 from dlth_tf.experiment.engine.context import Context
@@ -19,11 +20,9 @@ from dlth_tf.experiment.engine.folder import CHECKPOINTS, TICKET, save_weights
 from dlth_tf.experiment.plan import stages
 from dlth_tf.experiment.plan.protocol import SparsityPlacement
 from dlth_tf.experiment.plan.stages import Stage, StageFailed
-from dlth_tf.network.kernels import maskable_kernels
 from dlth_tf.network.variables import get_weights
 from dlth_tf.storage.files import remove_temporaries
 from dlth_tf.tfmot.engine import check_installed
-from dlth_tf.tickets.ticket import Ticket, magnitude_ticket
 from official.data import ImageData
 from official.data.image_data import Batch
 
@@ -35,12 +34,8 @@ _THESE_MOVE = "The methods set, rigl and gradual move single weights"
 def obtain(stage: Stage, context: Context) -> None:
     """Makes sure that a stage and all it builds on are done.
 
-    Of several workers only the chief writes; all of them train.
-
-    Raises:
-        StageFailed: one of them failed, now or before.
-        InUse: another program computes one of them.
-        Stopped: the program was asked to end.
+    Of several workers only the chief writes; all of them train. It ends by `StageFailed`
+    if one of them failed, now or before, and by `InUse` if another program is at it.
     """
     workers, folder = context.hardware.workers, context.folder
     for needed in stage.lineage():
@@ -94,12 +89,7 @@ def _make_along(stage: Stage, context: Context) -> None:
 
 
 def check(stage: Stage, context: Context) -> None:
-    """Finds what is wrong with a stage's settings before anything is computed.
-
-    Raises:
-        ValueError: one of them makes no sense with this data or backend.
-        ImportError: a package that it needs is missing.
-    """
+    """Raises what is wrong with a stage's settings, before anything is computed."""
     if isinstance(stage, stages.TicketStage):
         context.random_ticket(0, stage.sparsity, stage.placement)
     match stage:
@@ -138,17 +128,13 @@ def _check_unit(placement: SparsityPlacement, rule: str) -> None:
 
 
 def _by_tfmot(placement: SparsityPlacement) -> bool:
-    """Whether TFMOT finds the largest magnitudes: single weights, on TensorFlow."""
+    """Whether TFMOT finds the largest magnitudes; otherwise the masks are the same."""
     single = placement.unit == "weight" and placement.distribution != "global"
     return single and keras.backend.backend() == "tensorflow"
 
 
 def compute(stage: Stage, context: Context, folder: Path) -> dict[str, Any]:
-    """Does a stage's work and writes its file to `folder`; returns what to record.
-
-    Raises:
-        StageFailed: its result would be no evidence.
-    """
+    """Does a stage's work and writes its file to `folder`; returns what to record."""
     record: dict[str, Any] = {}
     match stage:
         case stages.FitStage():
@@ -167,11 +153,11 @@ def compute(stage: Stage, context: Context, folder: Path) -> dict[str, Any]:
             drawn = stage.seed, stage.sparsity, stage.placement
             ticket = context.random_ticket(*drawn, within)
         case stages.MagnitudeTicket():
-            ticket = _largest(stage, context)
+            ticket = _highest(stage, context)
         case stages.SaliencyTicket():
             began = time.monotonic()
             try:
-                ticket = _most_salient(stage, context)
+                ticket = _highest(stage, context)
             except ValueError as error:  # The scores are no numbers; the rest is right.
                 raise StageFailed(stage, f"failed: {error}") from error
             seconds = round(time.monotonic() - began, 3)
@@ -182,24 +168,21 @@ def compute(stage: Stage, context: Context, folder: Path) -> dict[str, Any]:
     return {**record, "sparsity_per_layer": ticket.sparsity_per_kernel()}
 
 
-def _largest(stage: stages.MagnitudeTicket, context: Context) -> Ticket:
-    """The largest magnitudes, found by TFMOT where it can; otherwise the same masks."""
-    model, placement = context.network_with(stage.weights), stage.placement
-    sparsity = placement.sparsity(maskable_kernels(model), stage.sparsity)
-    if _by_tfmot(placement):
-        return tfmot.magnitude_ticket(model, sparsity)
-    return magnitude_ticket(model, sparsity, placement.unit)
-
-
-def _most_salient(stage: stages.SaliencyTicket, context: Context) -> Ticket:
-    model, placement = context.network_with(stage.weights), stage.placement
-    sparsity = placement.sparsity(maskable_kernels(model), stage.sparsity)
+def _highest(
+    stage: stages.MagnitudeTicket | stages.SaliencyTicket, context: Context
+) -> dlth.Ticket:
+    model, unit = context.network_with(stage.weights), stage.placement.unit
+    sparsity = stage.placement.sparsity(dlth.maskable_kernels(model), stage.sparsity)
+    if isinstance(stage, stages.MagnitudeTicket):
+        if _by_tfmot(stage.placement):
+            return tfmot.magnitude_ticket(model, sparsity)
+        return dlth.magnitude_ticket(model, sparsity, unit)
     if stage.criterion == "synflow":
         return saliency.synflow_ticket(model, sparsity)
     images = FirstImages(context.data, stage.examples(context.data), stage.seed)
     find = {"snip": saliency.snip_ticket, "grasp": saliency.grasp_ticket}[stage.criterion]
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    return find(model, sparsity, images, None, loss, unit=placement.unit)
+    return find(model, sparsity, images, None, loss, unit=unit)
 
 
 @dataclasses.dataclass(frozen=True)

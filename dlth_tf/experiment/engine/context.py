@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from scipy.special import log_softmax
 
+import dlth_tf as dlth
 from dlth_tf.cost import ModelCost, layer_costs
 from dlth_tf.experiment.engine.folder import TICKET, ExperimentFolder, read_weights
 from dlth_tf.experiment.engine.progress import Reporter
@@ -16,12 +17,9 @@ from dlth_tf.experiment.hardware import ONE_DEVICE, Hardware
 from dlth_tf.experiment.plan import stages
 from dlth_tf.experiment.plan.protocol import Interval, SparsityPlacement, Task
 from dlth_tf.metrics import losses, ranks
-from dlth_tf.network.kernels import kernel_shapes, maskable_kernels
+from dlth_tf.network.kernels import kernel_shapes
 from dlth_tf.network.variables import set_weights
-from dlth_tf.shrinking import shrink
-from dlth_tf.tickets import ticket as tickets
 from dlth_tf.tickets.sparsity import name_patterns, sparsity_per_kernel
-from dlth_tf.tickets.ticket import Ticket
 from official import data
 from official.data import ImageData
 from official.distribution.workers import ALONE, Workers
@@ -64,11 +62,8 @@ class Context:
     def build_network(self, seed: int) -> keras.Model:
         """The network with the initial weights of a seed."""
         keras.utils.set_random_seed(seed)
-        return networks.build_network(
-            self.task.network,
-            input_shape=self.sizes.input_shape,
-            classes=self.sizes.classes,
-        )
+        name, shape = self.task.network, self.sizes.input_shape
+        return networks.build_network(name, input_shape=shape, classes=self.sizes.classes)
 
     @functools.cached_property
     def blueprint(self) -> keras.Model:
@@ -83,7 +78,7 @@ class Context:
         """A network as small as a stage wants it."""
         if stage.shrunk_by is None:
             return network
-        return shrink(network, self.ticket(stage.shrunk_by))
+        return dlth.shrink(network, self.ticket(stage.shrunk_by))
 
     def network_with(self, stage: stages.WeightsStage) -> keras.Model:
         """The network with the weights of a finished stage."""
@@ -106,11 +101,11 @@ class Context:
         grows = isinstance(stage, stages.GradualPruning)
         return cost.multiply_adds if grows else cost.kept_multiply_adds
 
-    def ticket(self, stage: stages.Stage) -> Ticket:
+    def ticket(self, stage: stages.Stage) -> dlth.Ticket:
         """The ticket that a finished stage left."""
-        return Ticket.load(self.folder.stage(stage) / TICKET)
+        return dlth.Ticket.load(self.folder.stage(stage) / TICKET)
 
-    def mask_of(self, stage: stages.WeightsStage) -> Ticket | None:
+    def mask_of(self, stage: stages.WeightsStage) -> dlth.Ticket | None:
         """The ticket that masks a stage's network; None: none, or it was made smaller."""
         if stage.masked_by is None or stage.shrunk_by:
             return None
@@ -121,19 +116,16 @@ class Context:
         seed: int,
         sparsity: float,
         placement: SparsityPlacement,
-        within: Ticket | None = None,
-    ) -> Ticket:
-        """A random ticket of the network, perhaps from what another one keeps.
-
-        A ValueError says that the placement does not fit the network.
-        """
+        within: dlth.Ticket | None = None,
+    ) -> dlth.Ticket:
+        """A random ticket of the network, perhaps from what another one keeps."""
         network, unit = self.blueprint, placement.unit
-        placed = placement.sparsity(maskable_kernels(network), sparsity)
-        return tickets.random_ticket(network, placed, seed, within, unit)
+        placed = placement.sparsity(dlth.maskable_kernels(network), sparsity)
+        return dlth.random_ticket(network, placed, seed, within, unit)
 
     def sparsity_by_kernel(self, stage: stages.GradualPruning) -> Mapping[str, float]:
         """The sparsity of each kernel; a ValueError where kernels compete."""
-        kernels = maskable_kernels(self.blueprint)
+        kernels = dlth.maskable_kernels(self.blueprint)
         placed = stage.placement.sparsity(kernels, stage.sparsity)
         shapes = kernel_shapes(self.blueprint, name_patterns(placed))
         found = sparsity_per_kernel(shapes, placed)
@@ -179,7 +171,5 @@ def evaluate(
         loss = losses(log_softmax(logits, axis=1), y).sum()
         finite = np.isfinite(logits).all(axis=1)
         sums += [(rank < 1).sum(), (rank < 5).sum(), loss, len(y), (~finite).sum()]
-    right, right5, loss, images, not_finite = workers.sum(sums).tolist()
-    return Measured(
-        right / images, right5 / images, loss / images, int(images), int(not_finite)
-    )
+    right, right5, loss, images, bad = workers.sum(sums).tolist()
+    return Measured(right / images, right5 / images, loss / images, int(images), int(bad))

@@ -2,18 +2,13 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from dlth_tf.callbacks.dynamic import RigL, SparseEvolutionaryTraining
-from dlth_tf.callbacks.early_bird import EarlyBird
-from dlth_tf.callbacks.fixed_ticket import FixedTicket
-from dlth_tf.callbacks.transformation import RandomSparseTransformation
-from dlth_tf.callbacks.weight_decay import CoupledL2
+import dlth_tf as dlth
 from dlth_tf.experiment.engine import fit_callbacks
 from dlth_tf.experiment.engine.checkpoint import Checkpoints
 from dlth_tf.experiment.engine.context import Context
@@ -23,16 +18,13 @@ from dlth_tf.experiment.hardware import Hardware
 from dlth_tf.experiment.plan import stages
 from dlth_tf.experiment.plan.protocol import TransformationRecipe
 from dlth_tf.experiment.plan.stages import FitStage, StageFailed
-from dlth_tf.network.kernels import maskable_kernels
 from dlth_tf.network.variables import get_weights
-from dlth_tf.tfmot import MagnitudePruning
 from dlth_tf.tfmot.engine import gradual_schedule
 from official.data.feed import reading_errors
 from official.distribution.batches import distributed_feed
 from official.distribution.loss_scaling import LossScaling
 from official.distribution.multi_worker_fit import multi_worker_fit
 from official.distribution.statistics import synchronize_batch_norm
-from official.distribution.workers import Workers
 from official.training.optimizers import SGD
 
 Callbacks = list[keras.callbacks.Callback]
@@ -41,37 +33,34 @@ Callbacks = list[keras.callbacks.Callback]
 def fit(stage: FitStage, context: Context, folder: Path) -> dict[str, Any]:
     """Trains a stage from where it stopped; returns what to record.
 
-    Args:
-        stage: what is trained, and how.
-        context: what it is trained with.
-        folder: where its state is kept, and at the end its weights.
-
-    Raises:
-        StageFailed: it diverged, be it in the very last step.
-        Stopped: the program was asked to end; the state is kept.
-        UnreadableData: an image can't be read; the last checkpoint is kept.
+    Its state is kept in the folder, also if it is `Stopped` or finds `UnreadableData`; at
+    the end its weights. If it diverged, be it in the very last step, it is `StageFailed`.
     """
     data = context.data
     per_epoch, steps = stage.steps_per_epoch(data), stage.steps(data)
     model = _compiled(stage, context)
-    checkpoints = Checkpoints(folder)
-    saved = checkpoints.newest(context.reporter.line)
+    saved = Checkpoints(folder).read(context.reporter.line)
     saved.restore_model(model)
     progress = saved.progress
     done = progress.in_steps(per_epoch)
-    _check_agreement(done, context.hardware.workers)
+    workers = context.hardware.workers
+    if workers.sum(done) != workers.count * done:
+        raise OSError(
+            "The workers would go on after different numbers of steps, this one "
+            f"after {done}. They need the same --output_dir, in a shared folder."
+        )
     own_callbacks = _own_callbacks(stage, context)
+    held_out = data.split_size("validation")
     if not progress.finished:
         context.reporter.stage(stage.title, progress, stage.epochs(data))
     callbacks = [
-        CoupledL2(stage.recipe.l2),
+        dlth.CoupledL2(stage.recipe.l2),
         *own_callbacks,
-        fit_callbacks.StopAfter(steps - done),
-        fit_callbacks.StopOnNaN(stage, done),
-        fit_callbacks.Validation(stage, context),
+        fit_callbacks.StopAfter(stage, steps, done),
+        *([fit_callbacks.Validation(stage, context)] if held_out else []),
         *fit_callbacks.tensorboard(folder),
-        fit_callbacks.SaveCheckpoint(stage, context, checkpoints, saved),
-        fit_callbacks.EpochBar(stage, context, progress.step),
+        fit_callbacks.SaveCheckpoint(stage, context, saved),
+        fit_callbacks.EpochBar(stage, context, progress),
     ]
     try:
         _fit(stage, context, model, progress, callbacks)
@@ -141,21 +130,21 @@ def _own_callbacks(stage: FitStage, context: Context) -> Callbacks:
     match stage:
         case stages.Training():
             ticket = context.mask_of(stage)
-            return [FixedTicket(ticket)] if ticket else []
+            return [dlth.FixedTicket(ticket)] if ticket else []
         case stages.EarlyBirdTraining():
-            kernels = maskable_kernels(context.network_with(stage.weights))
+            kernels = dlth.maskable_kernels(context.network_with(stage.weights))
             sparsity = stage.placement.sparsity(kernels, stage.sparsity)
-            return [EarlyBird(sparsity, unit=stage.placement.unit)]
+            return [dlth.EarlyBird(sparsity, unit=stage.placement.unit)]
         case stages.Transformation():
-            growth = dataclasses.asdict(stage.recipe.growth)
-            return [RandomSparseTransformation(context.ticket(stage.ticket), **growth)]
+            ticket, growth = context.ticket(stage.ticket), stage.recipe.growth
+            return [dlth.RandomSparseTransformation(ticket, **dataclasses.asdict(growth))]
         case stages.SetTraining():
             often = per_epoch, stage.drop_fraction, steps, stage.seed
-            return [SparseEvolutionaryTraining(context.ticket(stage.ticket), *often)]
+            return [dlth.SparseEvolutionaryTraining(context.ticket(stage.ticket), *often)]
         case stages.RigLTraining():
             start, changes = context.ticket(stage.ticket), stage.changes
             last, fraction = changes.last_step(steps), changes.drop_fraction
-            return [RigL(start, last, changes.every, fraction)]
+            return [dlth.RigL(start, last, changes.every, fraction)]
         case stages.GradualPruning():
             every = stage.changes.every
             # TFMOT reaches the final sparsity only if a change falls on the last step.
@@ -165,7 +154,7 @@ def _own_callbacks(stage: FitStage, context: Context) -> Callbacks:
                 for name, sparsity in context.sparsity_by_kernel(stage).items()
                 if sparsity
             }
-            return [MagnitudePruning(schedules)]
+            return [dlth.MagnitudePruning(schedules)]
     raise NotImplementedError(type(stage).__name__)
 
 
@@ -173,7 +162,11 @@ def _compiled(stage: FitStage, context: Context) -> keras.Model:
     """The network to train, with the weights it begins with."""
     task, hardware = context.task, context.hardware
     on_tensorflow = keras.backend.backend() == "tensorflow"
-    with hardware.scope(), _computing_in(task.mixed_precision):
+    with hardware.scope(), contextlib.ExitStack() as stack:
+        if task.mixed_precision:
+            # Layers made meanwhile compute in this type; their weights are float32.
+            stack.callback(keras.config.set_dtype_policy, keras.config.dtype_policy())
+            keras.config.set_dtype_policy(f"mixed_{task.mixed_precision}")
         model = context.shrunk(context.network_with(stage.weights), stage)
         if task.sync_batch_norm:
             synchronize_batch_norm(model)
@@ -203,14 +196,6 @@ def _optimizer(stage: FitStage, context: Context) -> keras.optimizers.Optimizer:
     return recipe.optimizer(per_epoch)
 
 
-def _check_agreement(done: int, workers: Workers) -> None:
-    if workers.sum(done) != workers.count * done:
-        raise OSError(
-            "The workers would go on after different numbers of steps, this one "
-            f"after {done}. They need the same --output_dir, in a shared folder."
-        )
-
-
 def _fitting(hardware: Hardware) -> contextlib.AbstractContextManager:
     """What `fit` needs around it."""
     if hardware.workers.count > 1:
@@ -218,14 +203,3 @@ def _fitting(hardware: Hardware) -> contextlib.AbstractContextManager:
     # On JAX Keras asks in every step how data lie on the devices.
     on_jax = keras.backend.backend() == "jax"
     return hardware.scope() if on_jax else contextlib.nullcontext()
-
-
-@contextlib.contextmanager
-def _computing_in(precision: str | None) -> Iterator[None]:
-    """Layers made meanwhile compute in this type; their weights are float32."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(f"mixed_{precision}" if precision else before)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

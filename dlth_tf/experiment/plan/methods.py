@@ -19,9 +19,9 @@ def scratch(trial: Trial) -> WeightsStage:
 
 def scratch_long(trial: Trial) -> WeightsStage:
     """Scratch, trained for as many images as rst in all: what rst's cost buys."""
-    extra = trial.protocol.transformation.images
     weights, ticket = trial.initial_weights(), trial.random_ticket()
-    return trial.finetune(weights, ticket, extra_images=extra)
+    rst = trial.protocol.transformation
+    return trial.finetune(weights, ticket, extra_images=rst.steps * rst.batch_size)
 
 
 def l1(trial: Trial) -> WeightsStage:

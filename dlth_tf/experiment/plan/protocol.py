@@ -5,19 +5,17 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from dlth_tf.callbacks.schedules import PenaltyGrowth
-from dlth_tf.tickets.erdos_renyi import ErdosRenyi, ErdosRenyiKernel
-from dlth_tf.tickets.ratios import PerLayer, PerStage
-from dlth_tf.tickets.sparsity import Global, Sparsity, Uniform, check_sparsity
+import dlth_tf as dlth
+from dlth_tf.tickets.sparsity import Sparsity, check_sparsity
 from dlth_tf.tickets.units import unit_named
 from official.common.choices import choose
 from official.training.recipe import Recipe
 
 DISTRIBUTIONS: dict[str, Callable[[float, Sequence[str]], Sparsity]] = {
-    "uniform": Uniform,
-    "er": ErdosRenyi,
-    "erk": ErdosRenyiKernel,
-    "global": Global,
+    "uniform": dlth.Uniform,
+    "er": dlth.ErdosRenyi,
+    "erk": dlth.ErdosRenyiKernel,
+    "global": dlth.Global,
 }
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
@@ -58,10 +56,6 @@ class Interval:
     steps: float = math.inf
     seconds: float = math.inf
 
-    def is_over(self, steps: int, seconds: float) -> bool:
-        """Whether it has passed, so many steps and seconds after it began."""
-        return steps >= self.steps or seconds >= self.seconds
-
     @classmethod
     def parse(cls, text: str) -> "Interval":
         """Reads `"500"` (steps), `"30s"`, `"10min"` or `"2h"`; else a ValueError."""
@@ -92,7 +86,7 @@ class Task:
 class TransformationRecipe:
     """How a network is trained while it is transformed; its length is the growth's."""
 
-    growth: PenaltyGrowth
+    growth: dlth.PenaltyGrowth
     batch_size: int
     learning_rate: float
     momentum: float
@@ -103,10 +97,6 @@ class TransformationRecipe:
         steps = self.growth.steps
         assert steps is not None, "the flags say how long the last penalty is held"
         return steps
-
-    @property
-    def images(self) -> int:
-        return self.steps * self.batch_size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,10 +125,7 @@ class MaskChanges:
                 raise ValueError(f"--{flag} must be in (0, 1]. Received: {value}")
 
     def last_step(self, steps: int) -> int:
-        """The step of a training of so many after which the mask stays.
-
-        A ValueError says that no change comes before it.
-        """
+        """The step of so many after which the mask stays; some change comes before it."""
         last = int(self.until * steps)
         if last < self.every:
             raise ValueError(
@@ -178,10 +165,7 @@ class SparsityPlacement:
         return " ".join(word for word in words if word not in ("", "uniform", "weight"))
 
     def sparsity(self, kernels: Iterable[str], sparsity: float) -> Sparsity:
-        """What it makes of a sparsity for a network with these kernels.
-
-        A ValueError says that there is no layer to mask.
-        """
+        """What it makes of a sparsity for a network with these kernels."""
         if self.layer_sparsity:
             return layer_sparsity(self.layer_sparsity, sparsity)
         layers = self.layers or tuple(kernels)[1:-1]
@@ -194,12 +178,10 @@ class SparsityPlacement:
 
 
 def layer_sparsity(text: str, sparsity: float) -> Sparsity:
-    """Reads sparsities written layer by layer; else raises a ValueError.
+    """Reads the sparsities of layers, where `s` stands for the given one.
 
-    Args:
-        text: `"[0,s,s,s,0]"` for stem, stages and classifier; `"0-4:0.5,5:0.6"` for
-            layers by number; or `"stage1*:0.9,stage2*:s"` for layers by name pattern.
-        sparsity: what `s` stands for.
+    `"[0,s,s,s,0]"` is for stem, stages and classifier; `"0-4:0.5,5:0.6"` for layers by
+    number; `"stage1*:0.9,stage2*:s"` for layers by name pattern.
     """
     listed = re.fullmatch(r"\[(.*)\]", text.strip())
     parts = (listed[1] if listed else text).split(",")
@@ -216,9 +198,9 @@ def layer_sparsity(text: str, sparsity: float) -> Sparsity:
             f"pattern), where s is the swept --sparsity. Received: {text!r}"
         )
     if listed:
-        return PerStage(values)
+        return dlth.PerStage(values)
     if all(re.fullmatch(r"\d+(-\d+)?", name) for name in by_name):
-        return PerLayer(",".join(f"{name}:{value!r}" for name, value in by_name.items()))
+        return dlth.PerLayer(",".join(f"{n}:{value!r}" for n, value in by_name.items()))
     for name, value in by_name.items():
         check_sparsity(value, f" for '{name}'")
     return by_name

@@ -75,7 +75,6 @@ class Shard:
     count: int
 
     def of(self, runs: Sequence[Run]) -> Sequence[Run]:
-        """Its part of the runs."""
         return runs[self.index :: self.count]
 
     @classmethod

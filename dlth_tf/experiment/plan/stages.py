@@ -11,14 +11,7 @@ import json
 import math
 from typing import Any, ClassVar
 
-from dlth_tf.experiment.plan.protocol import (
-    BEGINNING,
-    MaskChanges,
-    SparsityPlacement,
-    Task,
-    TrainingPoint,
-    TransformationRecipe,
-)
+from dlth_tf.experiment.plan import protocol
 from official.data import Description, ImageData
 from official.training.recipe import Recipe
 
@@ -43,7 +36,7 @@ class Stage:
     words: ClassVar[str]
     """Its title as a format string."""
 
-    task: Task
+    task: protocol.Task
 
     @property
     def title(self) -> str:
@@ -81,11 +74,8 @@ class Stage:
 
     def lineage(self) -> list["Stage"]:
         """This stage and all it builds on, each once, parents first."""
-        found: dict[str, Stage] = {}
-        for parent in self.parents:
-            found.update((stage.key, stage) for stage in parent.lineage())
-        found[self.key] = self
-        return list(found.values())
+        earlier = (stage for parent in self.parents for stage in parent.lineage())
+        return list({stage.key: stage for stage in (*earlier, self)}.values())
 
 
 def _definition(value: Any) -> dict[str, Any]:
@@ -107,20 +97,17 @@ class TicketStage(Stage):
     """A stage whose result is a ticket."""
 
     sparsity: float
-    placement: SparsityPlacement
-
-    @property
-    def earlier(self) -> Stage | None:
-        """The stage whose ticket has all that this one keeps; None: there is none."""
-        return None
+    placement: protocol.SparsityPlacement
 
     @property
     def amount(self) -> str:
         """The sparsity, what is unusual about where it goes, and of what it is a part."""
-        within = ""
-        if isinstance(self.earlier, TicketStage):
-            within = f" within {self.earlier.sparsity:.8g}"
-        return f"{self.sparsity:.8g} {self.placement.title}".strip() + within
+        amount = f"{self.sparsity:.8g} {self.placement.title}".strip()
+        for parent in self.parents:
+            earlier = parent.masked_by if isinstance(parent, WeightsStage) else parent
+            if isinstance(earlier, TicketStage):
+                amount += f" within {earlier.sparsity:.8g}"
+        return amount
 
 
 class WeightsStage(Stage):
@@ -148,10 +135,6 @@ class RandomTicket(TicketStage):
     seed: int
     within: TicketStage | None = None
 
-    @property
-    def earlier(self) -> Stage | None:
-        return self.within
-
 
 @dataclasses.dataclass(frozen=True)
 class MagnitudeTicket(TicketStage):
@@ -159,10 +142,6 @@ class MagnitudeTicket(TicketStage):
 
     words = "magnitude ticket {self.amount}, seed {self.weights.seed}"
     weights: WeightsStage
-
-    @property
-    def earlier(self) -> Stage | None:
-        return self.weights.masked_by
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,7 +203,7 @@ class FitStage(WeightsStage):
     """Whether its steps are those at the most."""
 
     weights: WeightsStage
-    recipe: Recipe | TransformationRecipe
+    recipe: Recipe | protocol.TransformationRecipe
     seed: int
 
     def first_step(self, data: Images) -> int:
@@ -238,29 +217,25 @@ class FitStage(WeightsStage):
         """Epochs that it takes; the last may be a part of one."""
         return math.ceil(self.steps(data) / self.steps_per_epoch(data))
 
+    def steps(self, data: Images) -> int:
+        if isinstance(self.recipe, protocol.TransformationRecipe):
+            return self.recipe.steps
+        return self.recipe.epochs * self.steps_per_epoch(data)
+
     def images(self, data: Images) -> int:
         return self.steps(data) * self.recipe.batch_size
 
 
 @dataclasses.dataclass(frozen=True)
-class RecipeTraining(FitStage):
-    """A training by all of the recipe."""
-
-    recipe: Recipe
-
-    def steps(self, data: Images) -> int:
-        return self.recipe.epochs * self.steps_per_epoch(data)
-
-
-@dataclasses.dataclass(frozen=True)
-class Training(RecipeTraining):
+class Training(FitStage):
     """Training by the recipe: all of it, or from one point of it to another."""
 
     noun = "trained weights"
+    recipe: Recipe
     ticket: TicketStage | None
     extra_images: int = 0
-    begin: TrainingPoint = BEGINNING
-    end: TrainingPoint | None = None
+    begin: protocol.TrainingPoint = protocol.BEGINNING
+    end: protocol.TrainingPoint | None = None
     shrunk: bool = False
 
     @property
@@ -278,7 +253,7 @@ class Training(RecipeTraining):
         else:
             what = f"finetune {self.weights.noun} by {self.ticket.title}"
         longer = ", longer" if self.extra_images else ""
-        begin = f", from {self.begin}" if self.begin != BEGINNING else ""
+        begin = f", from {self.begin}" if self.begin != protocol.BEGINNING else ""
         end = f", until {self.end}" if self.end else ""
         shrunk = ", made smaller" if self.shrunk else ""
         return f"{what}{shrunk}{longer}{begin}{end}"
@@ -288,8 +263,8 @@ class Training(RecipeTraining):
 
     def steps(self, data: Images) -> int:
         per_epoch = self.steps_per_epoch(data)
-        end = self.end or TrainingPoint(epochs=self.stretched_recipe(per_epoch).epochs)
-        return end.in_steps(per_epoch) - self.first_step(data)
+        whole = protocol.TrainingPoint(self.stretched_recipe(per_epoch).epochs)
+        return (self.end or whole).in_steps(per_epoch) - self.first_step(data)
 
     def stretched_recipe(self, steps_per_epoch: int) -> Recipe:
         """The recipe, made longer by the extra images."""
@@ -299,14 +274,14 @@ class Training(RecipeTraining):
 
 
 @dataclasses.dataclass(frozen=True)
-class EarlyBirdTraining(RecipeTraining):
+class EarlyBirdTraining(FitStage):
     """Dense training until the magnitude ticket of a sparsity has settled."""
 
     noun = "early-bird weights"
     may_end_early = True
     words = "train until ticket {self.sparsity:.8g} has settled, seed {self.seed}"
     sparsity: float
-    placement: SparsityPlacement
+    placement: protocol.SparsityPlacement
 
 
 @dataclasses.dataclass(frozen=True)
@@ -316,14 +291,11 @@ class Transformation(FitStage):
     noun = "transformed weights"
     batch_flag = "transform_batch_size"
     words = "transform {self.weights.noun} for {self.ticket.title}"
-    recipe: TransformationRecipe
+    recipe: protocol.TransformationRecipe
     ticket: TicketStage
 
-    def steps(self, data: Images) -> int:
-        return self.recipe.steps
 
-
-class MovingMaskTraining(RecipeTraining):
+class MovingMaskTraining(FitStage):
     """Training while the mask changes: it leaves weights and a ticket."""
 
     noun = "sparse weights"
@@ -348,7 +320,7 @@ class RigLTraining(MovingMaskTraining):
 
     words = "train by RigL from {self.ticket.title}"
     ticket: TicketStage
-    changes: MaskChanges
+    changes: protocol.MaskChanges
 
 
 @dataclasses.dataclass(frozen=True)
@@ -357,5 +329,5 @@ class GradualPruning(MovingMaskTraining):
 
     words = "train and prune gradually to {self.sparsity:.8g}, seed {self.seed}"
     sparsity: float
-    placement: SparsityPlacement
-    changes: MaskChanges
+    placement: protocol.SparsityPlacement
+    changes: protocol.MaskChanges

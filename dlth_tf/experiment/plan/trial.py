@@ -21,10 +21,7 @@ from official.training.recipe import Recipe
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """A protocol at one sparsity with one seed, which all methods are tried on.
-
-    They share the initial weights and the order of the data.
-    """
+    """A protocol at one sparsity with one seed, which all methods are tried on."""
 
     protocol: Protocol
     sparsity: float
@@ -50,21 +47,22 @@ class Trial:
         """The same with its sparsity shared out among layers in another way."""
         own = self.protocol
         placement = dataclasses.replace(own.placement, distribution=distribution)
-        changed = dataclasses.replace(own, placement=placement)
-        return dataclasses.replace(self, protocol=changed)
+        own = dataclasses.replace(own, placement=placement)
+        return dataclasses.replace(self, protocol=own)
 
     def random_ticket(self, within: TicketStage | None = None) -> TicketStage:
         """A ticket drawn uniformly at random, perhaps from what another one keeps."""
-        return stages.RandomTicket(*self._ticket, self.seed, within)
+        task = self.protocol.task
+        return stages.RandomTicket(task, *self._placed, self.seed, within)
 
     def magnitude_ticket(self, weights: WeightsStage) -> TicketStage:
         """The ticket of the largest magnitudes of trained weights."""
-        return stages.MagnitudeTicket(*self._ticket, weights)
+        return stages.MagnitudeTicket(self.protocol.task, *self._placed, weights)
 
     def saliency_ticket(self, criterion: str) -> TicketStage:
         """The ticket of the initial weights' highest scores, by a criterion's name."""
-        initial = self.initial_weights()
-        return stages.SaliencyTicket(*self._ticket, initial, criterion, self.seed)
+        task, initial = self.protocol.task, self.initial_weights()
+        return stages.SaliencyTicket(task, *self._placed, initial, criterion, self.seed)
 
     def prune(self, weights: WeightsStage, ticket: TicketStage) -> WeightsStage:
         """Sets what a ticket removes to zero."""
@@ -78,10 +76,7 @@ class Trial:
         begin: TrainingPoint = BEGINNING,
         end: TrainingPoint | None = None,
     ) -> WeightsStage:
-        """Trains by the recipe: the dense network, or only what a ticket keeps.
-
-        `begin` and `end` are points of the recipe between which to train.
-        """
+        """Trains the dense network, or what a ticket keeps, by the recipe or a part."""
         return stages.Training(*self._fit(weights), ticket, begin=begin, end=end)
 
     def finetune(
@@ -102,8 +97,7 @@ class Trial:
 
     def train_until_settled(self, weights: WeightsStage) -> WeightsStage:
         """Trains the dense network until its magnitude ticket has settled."""
-        placement = self.protocol.placement
-        return stages.EarlyBirdTraining(*self._fit(weights), self.sparsity, placement)
+        return stages.EarlyBirdTraining(*self._fit(weights), *self._placed)
 
     def train_by_set(self, weights: WeightsStage, ticket: TicketStage) -> WeightsStage:
         """Trains while the ticket drops small weights and grows random ones."""
@@ -117,8 +111,8 @@ class Trial:
 
     def prune_gradually(self, weights: WeightsStage) -> WeightsStage:
         """Trains the dense network while more and more small weights are removed."""
-        where, changes = self.protocol.placement, self.protocol.mask_changes
-        return stages.GradualPruning(*self._fit(weights), self.sparsity, where, changes)
+        changes = self.protocol.mask_changes
+        return stages.GradualPruning(*self._fit(weights), *self._placed, changes)
 
     def transform(
         self,
@@ -131,9 +125,8 @@ class Trial:
         return stages.Transformation(task, weights, recipe, self.seed, ticket)
 
     @property
-    def _ticket(self) -> tuple[Task, float, SparsityPlacement]:
-        """What every ticket is defined by."""
-        return self.protocol.task, self.sparsity, self.protocol.placement
+    def _placed(self) -> tuple[float, SparsityPlacement]:
+        return self.sparsity, self.protocol.placement
 
     def _fit(self, weights: WeightsStage) -> tuple[Task, WeightsStage, Recipe, int]:
         """What every training by the recipe is defined by."""
