@@ -72,8 +72,7 @@ class ExperimentFolder:
         return (self.stage(stage) / STAGE).exists()
 
     def finish(self, stage: Stage, record: Mapping[str, Any]) -> None:
-        content = {"definition": stage.definition, **record}
-        write_json(self.stage(stage) / STAGE, content)
+        write_json(self.stage(stage) / STAGE, {"definition": stage.definition, **record})
 
     def record(self, stage: Stage) -> dict[str, Any]:
         """What was recorded when the stage was finished."""

@@ -14,16 +14,9 @@ _LINE_SECONDS = 60.0
 
 @dataclasses.dataclass
 class Progress:
-    """How far a training is, beside the weights.
+    """How far a training is: epochs done, steps of the next, and what is told of them.
 
-    Attributes:
-        epoch: epochs done.
-        step: steps done of the epoch after these.
-        seconds: time they took.
-        history: metrics of each epoch done.
-        finished: nothing is left to do.
-        checkpoints: how many were written before this one, the bytes of the last, and
-            the seconds of all.
+    Of checkpoints, the bytes are those of the last, the seconds those of all before this.
     """
 
     epoch: int = 0
@@ -48,17 +41,10 @@ class Reporter:
 
     def __init__(self, stream: TextIO | None = None):
         stream = stream or sys.stderr
-        self._console = Console(
-            file=stream,
-            force_terminal=stream.isatty(),
-            soft_wrap=True,
-            markup=False,
-            highlight=False,
-            emoji=False,
-        )
-        self._run = ""
+        on_terminal = stream.isatty()
+        self._console = Console(file=stream, force_terminal=on_terminal, highlight=False)
+        self._run, self._shown = "", 0.0
         self._bar: Bar | None = None
-        self._shown = 0.0
 
     def silence(self) -> None:
         """Shows nothing from now on: another program does."""
@@ -83,30 +69,22 @@ class Reporter:
 
     def line(self, text: str) -> None:
         self.close()
-        self._console.print(text)
+        self._console.out(text)
 
     def bar(self, done: float, total: int, said: str) -> None:
         """How many epochs of a stage are done; without a terminal, a line a minute."""
         epoch, finished = f"epoch {min(int(done) + 1, total)}/{total}", done >= total
         if self._console.is_terminal:
             said = f"{epoch} · {said}"
-            self._bar = self._bar or self._begun(total, said)
+            if self._bar is None:
+                text = TextColumn("{task.fields[said]}", markup=False)
+                columns = TextColumn("   "), BarColumn(24), text, TimeRemainingColumn()
+                self._bar = Bar(*columns, console=self._console, redirect_stdout=False)
+                self._bar.add_task("", total=total, said=said)
+                self._bar.start()
             self._bar.update(self._bar.task_ids[0], completed=done, said=said)
         elif finished or time.monotonic() - self._shown > _LINE_SECONDS:
             self._shown = time.monotonic()
             self.line(f"    {epoch} · {said}")
         if finished:
             self.close()
-
-    def _begun(self, total: float, said: str) -> Bar:
-        bar = Bar(
-            TextColumn("   "),
-            BarColumn(24),
-            TextColumn("{task.fields[said]}", markup=False),
-            TimeRemainingColumn(),
-            console=self._console,
-            redirect_stdout=False,
-        )
-        bar.add_task("", total=total, said=said)
-        bar.start()
-        return bar
