@@ -11,16 +11,17 @@ from absl import flags
 from dlth_tf.callbacks.schedules import PenaltyGrowth
 from dlth_tf.experiment.plan.methods import METHODS, summary
 from dlth_tf.experiment.plan.protocol import (
+    DISTRIBUTIONS,
     Cycles,
     Interval,
     MaskChanges,
     Protocol,
+    SparsityPlacement,
     Task,
     TrainingPoint,
     TransformationRecipe,
 )
 from dlth_tf.experiment.plan.runs import Experiment, Shard
-from dlth_tf.experiment.plan.sparsity_placement import DISTRIBUTIONS, SparsityPlacement
 from official import data
 from official.common.path_flag import DEFINE_path
 from official.modeling import networks

@@ -112,7 +112,7 @@ def test_failed_seeds_count_in_no_mean():
 def tampered(train, monkeypatch, tmp_path):
     """Runs scratch with something about its last training's weights or record wrong."""
     from dlth_tf.experiment.engine.folder import ExperimentFolder
-    from dlth_tf.experiment.plan.trainings import Training
+    from dlth_tf.experiment.plan.stages import Training
 
     own = ExperimentFolder.finish
 

@@ -7,7 +7,7 @@ import pytest
 
 import dlth_tf as dlth
 from dlth_tf.experiment.engine import computing
-from dlth_tf.experiment.plan.sparsity_placement import SparsityPlacement, layer_sparsity
+from dlth_tf.experiment.plan.protocol import SparsityPlacement, layer_sparsity
 from official import data
 from tests.program.conftest import results_in
 from tests.program.test_usage import only_line

@@ -6,10 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from dlth_tf.experiment.engine.context import Context
-from dlth_tf.experiment.engine.measuring import Measured
-from dlth_tf.experiment.plan.stages import Stage, StageFailed, WeightsStage
-from dlth_tf.experiment.plan.trainings import FitStage
+from dlth_tf.experiment.engine.context import Context, Measured
+from dlth_tf.experiment.plan.stages import FitStage, Stage, StageFailed, WeightsStage
 from dlth_tf.network.kernels import maskable_kernels
 from dlth_tf.network.variables import get_weights
 from dlth_tf.tickets.ticket import Ticket

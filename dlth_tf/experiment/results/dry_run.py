@@ -7,8 +7,13 @@ from dlth_tf.cost import LayerCost, ModelCost, layer_costs
 from dlth_tf.experiment.engine.context import Context
 from dlth_tf.experiment.plan.methods import written
 from dlth_tf.experiment.plan.runs import Run, images_of, stages_of
-from dlth_tf.experiment.plan.stages import Stage, TicketStage
-from dlth_tf.experiment.plan.trainings import EarlyBirdTraining, FitStage, GradualPruning
+from dlth_tf.experiment.plan.stages import (
+    EarlyBirdTraining,
+    FitStage,
+    GradualPruning,
+    Stage,
+    TicketStage,
+)
 from dlth_tf.experiment.results.table import aligned
 from dlth_tf.tickets.ticket import Ticket
 

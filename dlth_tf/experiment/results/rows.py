@@ -8,12 +8,9 @@ from typing import Any
 import keras
 
 from dlth_tf.cost import layer_costs
-from dlth_tf.experiment.engine.context import Context
-from dlth_tf.experiment.engine.measuring import evaluate
-from dlth_tf.experiment.engine.trainings import multiply_adds
+from dlth_tf.experiment.engine.context import Context, evaluate
 from dlth_tf.experiment.plan.runs import Run
-from dlth_tf.experiment.plan.stages import Stage, StageFailed
-from dlth_tf.experiment.plan.trainings import FitStage
+from dlth_tf.experiment.plan.stages import FitStage, Stage, StageFailed
 from dlth_tf.experiment.results import audit
 from dlth_tf.experiment.results.row import Row
 from dlth_tf.network.kernels import kernel_shapes
@@ -88,7 +85,7 @@ def _training_costs(run: Run, records: Records, context: Context) -> dict[str, A
     dense = context.dense_cost.multiply_adds
     seen = {stage: record.get("images", 0) for stage, record in records.items()}
     flops = sum(
-        (multiply_adds(stage, context) if isinstance(stage, FitStage) else dense) * images
+        (context.multiply_adds(stage) if isinstance(stage, FitStage) else dense) * images
         for stage, images in seen.items()
     )
     dense_images = run.dense_stage.images(context.data)
