@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from dlth_tf.network.channels.groups import (
+from dlth_tf.network.channel_groups import (
     MODEL_INPUT,
     MODEL_OUTPUT,
     ChannelGroup,
@@ -178,7 +178,7 @@ class Filters:
 
     def random_masks(self, seed: int, within: Masks | None = None) -> Masks:
         def draw(place: int, group: ChannelGroup, sparsity: Any) -> np.ndarray:
-            earlier = None if within is None else [self._kept_channels(group, within)]
+            earlier = None if within is None else [self._sums(group, within) > 0]
             draw = seed_of_draw(seed, place, earlier)
             return random_masks([(len(group),)], sparsity, draw, earlier)[0]
 
@@ -186,18 +186,9 @@ class Filters:
 
     def highest_masks(self, scores: Masks) -> Masks:
         """By the sums of the scores of all coupled filters; of magnitudes the L1 norm."""
-        per_filter = {
-            name: values.sum(self._other_axes(name, values), dtype=np.float64)
-            for name, values in scores.items()
-            if name in self._groups.axes
-        }
 
         def choose(place: int, group: ChannelGroup, sparsity: Any) -> np.ndarray:
-            of_channels = [
-                sum(per_filter[name][list(places[name])].sum() for name in group.kernels)
-                for places in group.channels
-            ]
-            return highest_masks([np.array(of_channels)], sparsity)[0]
+            return highest_masks([self._sums(group, scores)], sparsity)[0]
 
         return self._masks(choose)
 
@@ -233,17 +224,15 @@ class Filters:
                 *next(iter(unknown.items())),
             )
 
-    def _kept_channels(self, group: ChannelGroup, masks: Masks) -> np.ndarray:
-        """Which channels of a group have a filter in which a mask keeps something."""
-        filters: dict[str, Any] = {
-            name: masks[name].any(self._other_axes(name, masks[name]))
-            for name in group.kernels
-        }
-        kept = (
-            any(filters[name][list(places[name])].any() for name in group.kernels)
+    def _sums(self, group: ChannelGroup, arrays: Masks) -> np.ndarray:
+        """For each channel of a group the sum of what stands in all its filters."""
+        of_filters = {}
+        for name in group.kernels:
+            axis = self._groups.axes[name]
+            others = tuple(a for a in range(arrays[name].ndim) if a != axis)
+            of_filters[name] = arrays[name].sum(others, dtype=np.float64)
+        of_channels = [
+            sum(of_filters[name][list(places[name])].sum() for name in group.kernels)
             for places in group.channels
-        )
-        return np.fromiter(kept, np.bool_, len(group))
-
-    def _other_axes(self, name: str, array: np.ndarray) -> tuple[int, ...]:
-        return tuple(a for a in range(array.ndim) if a != self._groups.axes[name])
+        ]
+        return np.array(of_channels)

@@ -8,9 +8,8 @@ import keras
 import numpy as np
 
 from dlth_tf.keras_internals import functional_graph
-from dlth_tf.network.channels.couplings import Channels, Couplings, LeftWhole
-from dlth_tf.network.channels.operations import Call, follow_operation
-from dlth_tf.network.channels.rules import follow
+from dlth_tf.network.channel_couplings import Call, Channels, Couplings, LeftWhole
+from dlth_tf.network.channel_rules import follow
 from dlth_tf.network.graph import require_graph, run_graph
 from dlth_tf.network.kernels import maskable_kernels, maskable_variables
 
@@ -80,7 +79,7 @@ def channel_groups(model: keras.Model, tables: Iterable[str] = ()) -> ChannelGro
     kernels = maskable_kernels(model, tables)
     names = {id(v): name for name, v in maskable_variables(model, tables).items()}
     axes = {names[id(u.variable)]: u.axis for u in analysis.couplings.uses if u.masked}
-    places, reasons = removable_places(analysis, names)
+    places, reasons = analysis.removable_places(names)
     groups = _coupled_alike(places.values(), list(kernels))
     in_groups = {name for group in groups for name in group.kernels}
     whole = {
@@ -106,6 +105,29 @@ class Analysis:
         """Why nothing is known of the channels of a variable."""
         return self._reasons.get(id(variable))
 
+    def removable_places(
+        self, names: Mapping[int, str]
+    ) -> tuple[dict[int, dict[str, list[int]]], dict[str, str]]:
+        """Where each channel lies that may be removed, and why the others may not.
+
+        That is, by the channel's root, variable name to positions; and variable name to
+        reason. `names` is from the id of each variable to its name.
+        """
+        places: dict[int, dict[str, list[int]]] = {}
+        reasons: dict[str, str] = {}
+        roots = self.couplings.roots()
+        for use in self.couplings.uses:
+            if not use.masked:
+                continue
+            name = names[id(use.variable)]
+            for position, root in enumerate(roots[use.ids].tolist()):
+                reason = self.couplings.reason(root)
+                if reason is None:
+                    places.setdefault(root, {}).setdefault(name, []).append(position)
+                else:
+                    reasons.setdefault(name, reason)
+        return places, reasons
+
     def _visit(
         self, operation: Any, args: tuple, kwargs: dict, outputs: list
     ) -> list[Channels]:
@@ -123,8 +145,7 @@ class Analysis:
             if len(outputs) != 1:
                 raise LeftWhole("it has several outputs")
             call = Call(operation, tensors, outputs[0], self.couplings)
-            is_layer = isinstance(operation, keras.layers.Layer)
-            return [follow(call) if is_layer else follow_operation(call, values)]
+            return [follow(call, values)]
         except LeftWhole as reason:
             return self._leave_whole(operation, tensors, outputs, str(reason))
 
@@ -148,31 +169,6 @@ class Analysis:
         ids = self.couplings.new(count)
         self.couplings.keep(ids, reason)
         return Channels(ids, np.zeros(count, bool), len(shape) - 1, shape)
-
-
-def removable_places(
-    analysis: Analysis, names: Mapping[int, str]
-) -> tuple[dict[int, dict[str, list[int]]], dict[str, str]]:
-    """Where each channel lies that may be removed, and why the others may not.
-
-    That is, by the channel's root, variable name to positions; and variable name to
-    reason. `names` is from the id of each variable to its name.
-    """
-    places: dict[int, dict[str, list[int]]] = {}
-    reasons: dict[str, str] = {}
-    couplings = analysis.couplings
-    roots = couplings.roots()
-    for use in couplings.uses:
-        if not use.masked:
-            continue
-        name = names[id(use.variable)]
-        for position, root in enumerate(roots[use.ids].tolist()):
-            reason = couplings.reason(root)
-            if reason is None:
-                places.setdefault(root, {}).setdefault(name, []).append(position)
-            else:
-                reasons.setdefault(name, reason)
-    return places, reasons
 
 
 def _coupled_alike(
