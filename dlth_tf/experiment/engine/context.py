@@ -18,7 +18,7 @@ from dlth_tf.experiment.plan.sparsity_placement import SparsityPlacement
 from dlth_tf.experiment.plan.stages import Images, Stage, WeightsStage
 from dlth_tf.network.kernels import kernel_shapes, maskable_kernels
 from dlth_tf.network.variables import set_weights
-from dlth_tf.shrinking import shrink
+from dlth_tf.rebuilding import shrink
 from dlth_tf.tickets import selection
 from dlth_tf.tickets.sparsity import Sparsity, name_patterns, sparsity_per_kernel
 from dlth_tf.tickets.ticket import Ticket
