@@ -11,18 +11,13 @@ from keras import layers, tree
 
 from dlth_tf.keras_internals import functional_graph
 from dlth_tf.network.graph import require_graph, run_graph
-from dlth_tf.network.kernels import (
-    CELLS,
-    CONVOLUTIONS,
-    DEPTHWISE,
-    SEPARABLE,
-    TRANSPOSED,
-)
+from dlth_tf.network.kernels import CELLS, CONVOLUTIONS, DEPTHWISE, SEPARABLE, TRANSPOSED
 from dlth_tf.network.variables import walk_layers
 from dlth_tf.tickets.ticket import Ticket
 
 _CONVOLUTIONS = (*CONVOLUTIONS, *SEPARABLE, *DEPTHWISE, *TRANSPOSED)
 _RECURRENT = (layers.RNN, layers.Bidirectional)
+_NUMBERS = ("parameters", "multiply_adds", "kept_parameters", "kept_multiply_adds")
 _CONVOLUTIONAL_RECURRENT = (layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D)
 
 
@@ -54,22 +49,10 @@ class ModelCost:
     """What a network costs for one example: its layers, and their sums."""
 
     layers: tuple[LayerCost, ...]
-
-    @property
-    def parameters(self) -> int:
-        return sum(layer.parameters for layer in self.layers)
-
-    @property
-    def multiply_adds(self) -> int:
-        return sum(layer.multiply_adds for layer in self.layers)
-
-    @property
-    def kept_parameters(self) -> int:
-        return sum(layer.kept_parameters for layer in self.layers)
-
-    @property
-    def kept_multiply_adds(self) -> int:
-        return sum(layer.kept_multiply_adds for layer in self.layers)
+    parameters: int
+    multiply_adds: int
+    kept_parameters: int
+    kept_multiply_adds: int
 
 
 def layer_costs(model: keras.Model, ticket: Ticket | None = None) -> ModelCost:
@@ -115,7 +98,9 @@ class _Count:
 
     def of(self, graph: Any) -> ModelCost:
         run_graph(graph, graph.inputs, self._visit)
-        return ModelCost(tuple(self._costs.values()))
+        costs = tuple(self._costs.values())
+        sums = {name: sum(getattr(cost, name) for cost in costs) for name in _NUMBERS}
+        return ModelCost(costs, **sums)
 
     def _visit(self, operation: Any, args: tuple, kwargs: dict, outputs: list) -> list:
         graph = functional_graph(operation)

@@ -67,14 +67,16 @@ def moving_average(optimizer: Any, variable: keras.Variable) -> keras.Variable |
     """The average of a variable that an optimizer keeps (`use_ema`)."""
     if not optimizer.use_ema:
         return None
-    return optimizer._model_variables_moving_average[_place(optimizer, variable)]
+    return optimizer._model_variables_moving_average[
+        optimizer._get_variable_index(variable)
+    ]
 
 
 def gathered_gradient(optimizer: Any, variable: keras.Variable) -> keras.Variable | None:
     """The sum of a variable's gradients since the last step (with accumulation)."""
     if not optimizer.gradient_accumulation_steps:
         return None
-    return optimizer._accumulated_gradients[_place(optimizer, variable)]
+    return optimizer._accumulated_gradients[optimizer._get_variable_index(variable)]
 
 
 def pass_over_a_step(optimizer: Any) -> None:
@@ -94,7 +96,7 @@ def slots(optimizer: Any, variable: keras.Variable) -> list[keras.Variable]:
 
     Keras's optimizers hold it in lists with one entry for each trainable variable.
     """
-    place = _place(optimizer, variable)
+    place = optimizer._get_variable_index(variable)
     own = {id(own) for own in optimizer._variables}
     return [
         held[place]
@@ -153,7 +155,3 @@ class CarriedVariables:
     def _finalize(self, variables: Any) -> None:
         self.leave()
         self._optimizer.finalize_variable_values(variables)
-
-
-def _place(optimizer: Any, variable: keras.Variable) -> int:
-    return optimizer._get_variable_index(variable)

@@ -67,7 +67,7 @@ class _KeptChannels:
         self._roots = analysis.couplings.roots()
         self._kept = np.ones(len(self._roots), np.bool_)
         self._uses: dict[int, list] = {}
-        for use in self._couplings.uses:
+        for use in self._couplings.uses.values():
             self._uses.setdefault(id(use.variable), []).append(use)
 
         names = {id(v): name for name, v in maskable_variables(model).items()}
@@ -78,7 +78,7 @@ class _KeptChannels:
                 name not in filters or filters[name][positions].any()
                 for name, positions in of_channel.items()
             )
-        for use in self._couplings.uses:
+        for use in self._couplings.uses.values():
             # A ticket made elsewhere may remove all filters of a layer.
             if not self._of(use.ids).any():
                 self._kept[self._roots[use.ids[0]]] = True
@@ -88,7 +88,7 @@ class _KeptChannels:
     ) -> dict[str, np.ndarray]:
         """Per masked variable, in which positions of its channel axis something stays."""
         filters = {}
-        for use in self._couplings.uses:
+        for use in self._couplings.uses.values():
             mask = ticket.masks.get(names[id(use.variable)])
             if use.masked and mask is not None:
                 others = tuple(axis for axis in range(mask.ndim) if axis != use.axis)

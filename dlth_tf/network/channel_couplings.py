@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -48,7 +48,8 @@ class Couplings:
     def __init__(self) -> None:
         self._parents: list[int] = []
         self._reasons: dict[int, str] = {}
-        self._uses: dict[tuple[int, int], Use] = {}
+        self.uses: dict[tuple[int, int], Use] = {}
+        """By variable and axis, in the order of the graph."""
         self._sized: dict[int, tuple[list[np.ndarray], Callable | None]] = {}
 
     def new(self, count: int) -> np.ndarray:
@@ -66,10 +67,7 @@ class Couplings:
 
     def roots(self) -> np.ndarray:
         """The root of every channel there is."""
-        parents = np.array(self._parents, np.int64)
-        while (parents != parents[parents]).any():
-            parents = parents[parents]
-        return parents
+        return np.array([self._root(channel) for channel in self._parents], np.int64)
 
     def couple(self, some: np.ndarray, others: np.ndarray) -> None:
         """Couples two rows of channels, position by position."""
@@ -101,21 +99,16 @@ class Couplings:
         """Notes that channels lie along an axis of a variable, the same at every use."""
         axis %= len(variable.shape)
         use = Use(variable, axis, ids, masked)
-        earlier = self._uses.setdefault((id(variable), axis), use)
+        earlier = self.uses.setdefault((id(variable), axis), use)
         if earlier.ids is not ids:
             self.couple(earlier.ids, ids)
 
     def filters(self, variable: keras.Variable, axis: int) -> np.ndarray:
         """The channels that a kernel produces along an axis, the same at every use."""
         axis %= len(variable.shape)
-        if (id(variable), axis) not in self._uses:
+        if (id(variable), axis) not in self.uses:
             self.use(variable, axis, self.new(variable.shape[axis]), masked=True)
-        return self._uses[id(variable), axis].ids
-
-    @property
-    def uses(self) -> Collection[Use]:
-        """All axes of variables along which channels lie, in the order of the graph."""
-        return self._uses.values()
+        return self.uses[id(variable), axis].ids
 
     def size(
         self, layer: Any, ids: list[np.ndarray], resizing: Callable | None = None

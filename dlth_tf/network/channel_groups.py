@@ -78,12 +78,13 @@ def channel_groups(model: keras.Model, tables: Iterable[str] = ()) -> ChannelGro
     analysis = Analysis(model)
     kernels = maskable_kernels(model, tables)
     names = {id(v): name for name, v in maskable_variables(model, tables).items()}
-    axes = {names[id(u.variable)]: u.axis for u in analysis.couplings.uses if u.masked}
+    uses = analysis.couplings.uses.values()
+    axes = {names[id(use.variable)]: use.axis for use in uses if use.masked}
     places, reasons = analysis.removable_places(names)
     groups = _coupled_alike(places.values(), list(kernels))
     in_groups = {name for group in groups for name in group.kernels}
     whole = {
-        name: reasons.get(name) or analysis.reason(kernel) or _NOT_REACHED
+        name: reasons.get(name) or analysis.reasons.get(id(kernel)) or _NOT_REACHED
         for name, kernel in kernels.items()
         if name not in in_groups
     }
@@ -95,15 +96,12 @@ class Analysis:
 
     def __init__(self, model: keras.Model):
         self.couplings = Couplings()
-        self._reasons: dict[int, str] = {}
+        self.reasons: dict[int, str] = {}
+        """Why nothing is known of the channels of a layer or variable, by its id."""
         graph = require_graph(model)
         inputs = [self._whole(tensor, MODEL_INPUT) for tensor in graph.inputs]
         for outputs in run_graph(graph, inputs, self._visit):
             self.couplings.keep(outputs.ids, MODEL_OUTPUT, override=True)
-
-    def reason(self, variable: keras.Variable) -> str | None:
-        """Why nothing is known of the channels of a variable."""
-        return self._reasons.get(id(variable))
 
     def removable_places(
         self, names: Mapping[int, str]
@@ -116,7 +114,7 @@ class Analysis:
         places: dict[int, dict[str, list[int]]] = {}
         reasons: dict[str, str] = {}
         roots = self.couplings.roots()
-        for use in self.couplings.uses:
+        for use in self.couplings.uses.values():
             if not use.masked:
                 continue
             name = names[id(use.variable)]
@@ -135,8 +133,8 @@ class Analysis:
         tensors = [value for value in values if isinstance(value, Channels)]
         graph = functional_graph(operation)
         try:
-            if id(operation) in self._reasons:
-                raise LeftWhole(self._reasons[id(operation)])
+            if id(operation) in self.reasons:
+                raise LeftWhole(self.reasons[id(operation)])
             if graph is not None:
                 self.couplings.size(operation, [x.ids for x in tensors])
                 return run_graph(graph, tensors, self._visit)
@@ -152,11 +150,11 @@ class Analysis:
     def _leave_whole(
         self, operation: Any, tensors: list[Channels], outputs: list, reason: str
     ) -> list[Channels]:
-        self._reasons[id(operation)] = reason
+        self.reasons[id(operation)] = reason
         said = f"layer '{operation.name}' is left whole: {reason}"
         own = {id(variable) for variable in getattr(operation, "variables", ())}
-        self._reasons.update(dict.fromkeys(own, said))
-        for use in self.couplings.uses:
+        self.reasons.update(dict.fromkeys(own, said))
+        for use in self.couplings.uses.values():
             if id(use.variable) in own:
                 self.couplings.keep(use.ids, said)
         for ids in [*(x.ids for x in tensors), *self.couplings.sized(operation)[0]]:

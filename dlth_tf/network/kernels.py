@@ -90,12 +90,9 @@ def kernel_shapes(
 
 
 def input_axes(model: keras.Model, tables: Iterable[str] = ()) -> dict[str, int | None]:
-    """The axis of each maskable kernel along which its inputs lie.
+    """The axis of each maskable kernel that the layer's matrix product sums over.
 
-    It is the one that the layer's matrix product sums over: of a dense kernel [in, out]
-    axis 0, of a convolution [height, width, in, out] axis 2. A depthwise convolution sums
-    over no channels, an embedding over nothing, and of a layer of one's own it is not
-    known: None.
+    None where it sums over nothing, or over what only a layer of one's own knows.
     """
     return {name: axis for name, _, axis in _distinct_kernels(model, tables)}
 

@@ -1,6 +1,5 @@
 """Scores of weights before training: SNIP, GraSP, and SynFlow, which needs no data."""
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -200,25 +199,21 @@ def synflow_ticket(
             name: np.where(masks[name], score, -np.inf)
             for name, score in flow.scores(masks).items()
         }
-        of_round = pools if done == rounds else _partly(pools, done / rounds)
+        way = done / rounds
+        of_round = pools if way == 1 else [_partly(pool, way) for pool in pools]
         masks = SingleWeights(shapes, of_round).highest_masks(scores)
     return Ticket({name: masks[name] for name in flow.magnitudes})
 
 
-def _partly(pools: Sequence[Pool], way: float) -> list[Pool]:
-    """The pools a part of the way to their density, in equal factors."""
-    return [
-        dataclasses.replace(pool, sparsity=1.0 - (1.0 - float(pool.sparsity)) ** way)
-        for pool in pools
-    ]
+def _partly(pool: Pool, way: float) -> Pool:
+    """A pool a part of the way to its density, in equal factors."""
+    return Pool(pool.names, 1.0 - (1.0 - float(pool.sparsity)) ** way)
 
 
 class _Flow:
     """The synaptic flow of a model as a function of its kernels' magnitudes.
 
-    R grows by a factor with every layer, beyond float32 in a deep network: outputs are
-    computed in float64, and log R is differentiated, whose gradient is R's over R, one
-    positive factor for all scores.
+    R would leave float32 in a deep network: so float64, and the gradient of log R.
     """
 
     def __init__(self, model: keras.Model, input_shape: Sequence[int] | None):

@@ -31,11 +31,9 @@ Batches = Iterable[tuple[np.ndarray, np.ndarray]]
 
 
 class TrainingLoss:
-    """The mean loss of a model on some examples, as a function of its kernels.
+    """The mean loss of a model in training, in float32, as a function of its kernels.
 
-    The model runs as it does in training: batch normalization by the batch's own
-    statistics, dropout active. Half-precision models are computed in float32. Without
-    targets `y`, `x` is batches of inputs and targets, gone through for every derivative.
+    Without targets `y`, `x` is batches of both, gone through for every derivative.
     """
 
     def __init__(
