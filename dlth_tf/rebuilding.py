@@ -10,7 +10,7 @@ from keras import layers, tree
 from dlth_tf.keras_internals import functional_graph
 from dlth_tf.network.channel_groups import Analysis
 from dlth_tf.network.graph import copy_layer, rebuild, require_graph, run_graph
-from dlth_tf.network.kernels import CONVOLUTIONS, DEPTHWISE, maskable_variables
+from dlth_tf.network.kernels import CONVOLUTIONS, DEPTHWISE
 from dlth_tf.tickets.ticket import Ticket
 
 
@@ -70,30 +70,17 @@ class _KeptChannels:
         for use in self._couplings.uses.values():
             self._uses.setdefault(id(use.variable), []).append(use)
 
-        names = {id(v): name for name, v in maskable_variables(model).items()}
-        filters = self._kept_filters(names, ticket)
-        places, _ = analysis.removable_places(names)
+        masks, axes = ticket.masks, analysis.axes
+        places, _ = analysis.removable_places()
         for root, of_channel in places.items():
             self._kept[root] = any(
-                name not in filters or filters[name][positions].any()
+                name not in masks or masks[name].take(positions, axes[name]).any()
                 for name, positions in of_channel.items()
             )
         for use in self._couplings.uses.values():
             # A ticket made elsewhere may remove all filters of a layer.
             if not self._of(use.ids).any():
                 self._kept[self._roots[use.ids[0]]] = True
-
-    def _kept_filters(
-        self, names: dict[int, str], ticket: Ticket
-    ) -> dict[str, np.ndarray]:
-        """Per masked variable, in which positions of its channel axis something stays."""
-        filters = {}
-        for use in self._couplings.uses.values():
-            mask = ticket.masks.get(names[id(use.variable)])
-            if use.masked and mask is not None:
-                others = tuple(axis for axis in range(mask.ndim) if axis != use.axis)
-                filters[names[id(use.variable)]] = np.asarray(mask.any(others))
-        return filters
 
     def _of(self, ids: np.ndarray) -> np.ndarray:
         return self._kept[self._roots[ids]]

@@ -28,10 +28,7 @@ class Channels:
 
 @dataclasses.dataclass(frozen=True)
 class Use:
-    """An axis of a variable whose positions belong to channels.
-
-    They are `masked`, set to zero to remove a channel, or only go with it.
-    """
+    """An axis of a variable along which channels lie, `masked` to remove one, or not."""
 
     variable: keras.Variable
     axis: int
@@ -113,10 +110,9 @@ class Couplings:
     def size(
         self, layer: Any, ids: list[np.ndarray], resizing: Callable | None = None
     ) -> list[np.ndarray]:
-        """Notes rows of channels whose number shapes a layer, coupled at all its uses.
+        """Notes rows of channels whose number shapes a layer; returns its first use's.
 
-        `resizing` is from the numbers of channels left in each row to what changes in the
-        layer's config. Returned are the rows of the first use.
+        `resizing` is from the numbers left in each row to what changes in its config.
         """
         earlier, _ = self._sized.setdefault(id(layer), (ids, resizing))
         for some, others in zip(earlier, ids, strict=True):
@@ -169,10 +165,7 @@ class Call:
 
 
 def joined(call: Call, vanishing: Callable) -> Channels:
-    """The channels of tensors that are combined channel by channel, broadcast.
-
-    `vanishing` is from what vanishes in two of them to what vanishes in the result.
-    """
+    """The channels of tensors that are combined channel by channel, broadcast."""
     shape, couplings = call.output.shape, call.couplings
     if any(len(x.shape) != len(shape) for x in call.inputs):
         raise LeftWhole("it combines tensors of different ranks")

@@ -75,12 +75,9 @@ def channel_groups(model: keras.Model, tables: Iterable[str] = ()) -> ChannelGro
     >>> groups.whole
     {'predictions': "its channels are those of the model's output"}
     """
-    analysis = Analysis(model)
+    analysis = Analysis(model, tables)
     kernels = maskable_kernels(model, tables)
-    names = {id(v): name for name, v in maskable_variables(model, tables).items()}
-    uses = analysis.couplings.uses.values()
-    axes = {names[id(use.variable)]: use.axis for use in uses if use.masked}
-    places, reasons = analysis.removable_places(names)
+    places, reasons = analysis.removable_places()
     groups = _coupled_alike(places.values(), list(kernels))
     in_groups = {name for group in groups for name in group.kernels}
     whole = {
@@ -88,13 +85,13 @@ def channel_groups(model: keras.Model, tables: Iterable[str] = ()) -> ChannelGro
         for name, kernel in kernels.items()
         if name not in in_groups
     }
-    return ChannelGroups(groups, whole, axes)
+    return ChannelGroups(groups, whole, analysis.axes)
 
 
 class Analysis:
     """Which channels of a model are coupled, where they lie, and which must stay."""
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, model: keras.Model, tables: Iterable[str] = ()):
         self.couplings = Couplings()
         self.reasons: dict[int, str] = {}
         """Why nothing is known of the channels of a layer or variable, by its id."""
@@ -102,22 +99,23 @@ class Analysis:
         inputs = [self._whole(tensor, MODEL_INPUT) for tensor in graph.inputs]
         for outputs in run_graph(graph, inputs, self._visit):
             self.couplings.keep(outputs.ids, MODEL_OUTPUT, override=True)
+        names = {id(v): name for name, v in maskable_variables(model, tables).items()}
+        masked = [use for use in self.couplings.uses.values() if use.masked]
+        self._masked = [(names[id(use.variable)], use) for use in masked]
+        self.axes = {name: use.axis for name, use in self._masked}
+        """The axis of each variable along which its channels lie."""
 
     def removable_places(
-        self, names: Mapping[int, str]
+        self,
     ) -> tuple[dict[int, dict[str, list[int]]], dict[str, str]]:
-        """Where each channel lies that may be removed, and why the others may not.
+        """By root of a channel that may be removed, variable name to positions.
 
-        That is, by the channel's root, variable name to positions; and variable name to
-        reason. `names` is from the id of each variable to its name.
+        And variable name to the reason why others may not.
         """
         places: dict[int, dict[str, list[int]]] = {}
         reasons: dict[str, str] = {}
         roots = self.couplings.roots()
-        for use in self.couplings.uses.values():
-            if not use.masked:
-                continue
-            name = names[id(use.variable)]
+        for name, use in self._masked:
             for position, root in enumerate(roots[use.ids].tolist()):
                 reason = self.couplings.reason(root)
                 if reason is None:

@@ -9,6 +9,7 @@ wherever `fit` may raise.
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import keras
 import numpy as np
@@ -213,7 +214,7 @@ class Door:
         def train_step(*args: Any, **kwargs: Any) -> Any:
             return own(*args, **kwargs)
 
-        return _attribute(self._model, "train_step", train_step)
+        return mock.patch.object(self._model, "train_step", train_step)
 
     def _make_own_step(self, force: bool = False) -> Any:
         self.close()
@@ -224,11 +225,9 @@ class Door:
         if model["train_function"] is self:
             model["train_function"] = self._own_step
 
-    @contextlib.contextmanager
-    def _open(self) -> Iterator[None]:
+    def _open(self) -> contextlib.AbstractContextManager:
         self._own_apply = self._optimizer.apply
-        with _attribute(self._optimizer, "apply", self._apply):
-            yield
+        return mock.patch.object(self._optimizer, "apply", self._apply)
 
     def _apply(self, grads: Any, trainable_variables: Any = None) -> None:
         """What takes the place of `optimizer.apply`."""
@@ -270,18 +269,3 @@ def saved_state(model: keras.Model) -> list[keras.Variable]:
     """The variables of callbacks that are saved with a model's optimizer, in `fit`."""
     state = vars(keras_internals.innermost(model.optimizer)).get(_STATE)
     return list(state.held) if state else []
-
-
-@contextlib.contextmanager
-def _attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Gives an object an attribute of its own for a while."""
-    own = vars(owner)
-    had, before = name in own, own.get(name)
-    own[name] = value
-    try:
-        yield
-    finally:
-        if had:
-            own[name] = before
-        else:
-            del own[name]
