@@ -92,10 +92,7 @@ def batches_seen(optimizer: Any) -> keras.Variable:
 
 
 def slots(optimizer: Any, variable: keras.Variable) -> list[keras.Variable]:
-    """What an optimizer remembers of each of a variable's weights: momentum and the like.
-
-    Keras's optimizers hold it in lists with one entry for each trainable variable.
-    """
+    """What an optimizer remembers of a variable's weights: momentum and the like."""
     place = optimizer._get_variable_index(variable)
     own = {id(own) for own in optimizer._variables}
     return [
@@ -112,9 +109,8 @@ def slots(optimizer: Any, variable: keras.Variable) -> list[keras.Variable]:
 class CarriedVariables:
     """Variables that a compiled step of JAX is given and gives back.
 
-    Keras hands on those of the optimizer, from the first batch of a `fit` to its end,
-    which is `finalize_variable_values`, also if it raises. These are among them
-    meanwhile, but not in what is saved as the optimizer's.
+    They are among the optimizer's until the end of a `fit`, which is
+    `finalize_variable_values`, also if it raises; but not in what is saved as its own.
     """
 
     def __init__(self, optimizer: Any, variables: Sequence[keras.Variable]):

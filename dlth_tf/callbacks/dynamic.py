@@ -85,8 +85,7 @@ class DropAndGrow(StepCallback):
 
     def after_update(self, update: Update) -> None:
         for moving in self._moving:
-            if moving.kernel in update:
-                update.keep_zero(moving.kernel, moving.mask)
+            update.keep_zero(moving.kernel, moving.mask)
 
     def on_train_end(self, logs: dict | None = None) -> None:
         super().on_train_end(logs)
@@ -274,10 +273,7 @@ class _MovingMask(NamedTuple):
 
 
 def _highest(scores: Any, count: Any, most: int) -> Any:
-    """Marks the `count` highest scores, of equals the first in memory order.
-
-    `most` is a bound of `count` that XLA can know; a full sort would take much longer.
-    """
+    """Marks the `count` highest scores, of equals the first; XLA must know the `most`."""
     flat = ops.reshape(scores, [-1])
     if keras.backend.backend() == "torch":
         places = ops.argsort(-flat)[:most]  # its top_k takes any of equals

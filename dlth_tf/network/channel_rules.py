@@ -167,15 +167,10 @@ def _rescaling(call: Call) -> Channels:
 
 @_rule(layers.MaxPooling1D | layers.MaxPooling2D | layers.MaxPooling3D)
 @_rule(layers.AveragePooling1D | layers.AveragePooling2D | layers.AveragePooling3D)
-@_rule(layers.UpSampling2D | layers.UpSampling3D)
+@_rule(layers.UpSampling1D | layers.UpSampling2D | layers.UpSampling3D)
 @_rule(layers.Cropping1D | layers.Cropping2D | layers.Cropping3D)
 def _spatial(call: Call) -> Channels:
     return replace(call.along_data_format(), shape=call.output.shape)
-
-
-@_rule(layers.UpSampling1D)
-def _upsampling(call: Call) -> Channels:
-    return replace(call.along(2), shape=call.output.shape)
 
 
 @_rule(layers.GlobalAveragePooling1D | layers.GlobalMaxPooling1D)

@@ -25,10 +25,7 @@ def require_graph(model: keras.Model) -> Any:
 
 
 def run_graph(graph: Any, inputs: Sequence, visit: Visit) -> list:
-    """Runs a graph on values of one's own, of inputs and then of outputs, not on tensors.
-
-    Models nested in it are visited like layers.
-    """
+    """Runs a graph on values of one's own; nested models are visited like layers."""
     values = {id(x): value for x, value in zip(graph.inputs, inputs, strict=True)}
     for node in nodes(graph):
         args, kwargs = node.arguments.fill_in(values)

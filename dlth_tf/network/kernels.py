@@ -23,9 +23,10 @@ CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
 CELLS = (layers.SimpleRNNCell, layers.GRUCell, layers.LSTMCell, ConvLSTMCell)
 """The cells of recurrent layers, which hold a `kernel` and a `recurrent_kernel`."""
 
-_DENSE = (layers.Dense, layers.EinsumDense)
 _KERNELS = {
-    (*_DENSE, *CONVOLUTIONS, *TRANSPOSED, *DEPTHWISE): ["kernel"],
+    (layers.Dense, layers.EinsumDense, *CONVOLUTIONS, *TRANSPOSED, *DEPTHWISE): [
+        "kernel"
+    ],
     SEPARABLE: ["depthwise_kernel", "pointwise_kernel"],
     CELLS: ["kernel", "recurrent_kernel"],
 }

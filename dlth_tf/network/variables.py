@@ -42,10 +42,7 @@ def automatic_name(thing: Any) -> str:
 
 
 def own_variables(layer: Layer) -> dict[str, keras.Variable]:
-    """A layer's variables without those of the layers below it, by name.
-
-    Those without a name, which Keras numbers anew in each process, count in the layer.
-    """
+    """A layer's variables without those of the layers below it, by name."""
     named: dict[str, keras.Variable] = {}
     for variable in keras_internals.own_variables(layer):
         named[unused_name(variable, named)] = variable

@@ -1,30 +1,17 @@
 """Scores of weights before training: SNIP, GraSP, and SynFlow, which needs no data."""
 
-import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
-from dlth_tf.network.kernels import maskable_kernels
 from dlth_tf.network.variables import walk_layers
-from dlth_tf.saliency.gradients import (
-    Batches,
-    TrainingLoss,
-    computing_in,
-    float64_available,
-    gradient,
-    outputs_with,
-)
+from dlth_tf.saliency.gradients import Batches, SynapticFlow, TrainingLoss
 from dlth_tf.tickets.masks import Masks
 from dlth_tf.tickets.selection import highest_ticket, shapes_at_hand
 from dlth_tf.tickets.sparsity import Pool, Sparsity, name_patterns, sparsity_pools
 from dlth_tf.tickets.ticket import Ticket
 from dlth_tf.tickets.units import SingleWeights
-
-_LEAST_FLOW = 1e-3
 
 
 def snip_ticket(
@@ -186,7 +173,7 @@ def synflow_ticket(
                 f"'{model.name}' with the GRU '{path}', whose update gate holds back "
                 "what its other weights let in."
             )
-    flow = _Flow(model, input_shape)
+    flow = SynapticFlow(model, input_shape)
     if tables := shapes.keys() - flow.magnitudes:
         raise ValueError(
             "SynFlow's input of ones looks up one row of a table alone. Received: a "
@@ -208,59 +195,3 @@ def synflow_ticket(
 def _partly(pool: Pool, way: float) -> Pool:
     """A pool a part of the way to its density, in equal factors."""
     return Pool(pool.names, 1.0 - (1.0 - float(pool.sparsity)) ** way)
-
-
-class _Flow:
-    """The synaptic flow of a model as a function of its kernels' magnitudes.
-
-    R would leave float32 in a deep network: so float64, and the gradient of log R.
-    """
-
-    def __init__(self, model: keras.Model, input_shape: Sequence[int] | None):
-        self._model = model
-        self._ones = np.ones((1, *_input_shape(model, input_shape)), np.float64)
-        kernels = maskable_kernels(model)
-        self.magnitudes = {
-            name: np.abs(ops.convert_to_numpy(kernel)) for name, kernel in kernels.items()
-        }
-        ids = {id(kernel) for kernel in kernels.values()}
-        others = [v for v in model.trainable_variables if id(v) not in ids]
-        self._variables = [*kernels.values(), *others]
-        self._others = [np.abs(ops.convert_to_numpy(v)) for v in others]
-        self._gradient = gradient(self._log_flow)
-
-    def scores(self, masks: Masks) -> dict[str, np.ndarray]:
-        """|w| * d(log R)/d|w| for each kernel, its removed weights at zero."""
-        kept = {name: self.magnitudes[name] * masks[name] for name in self.magnitudes}
-        with float64_available(), computing_in(self._model, "float64"):
-            tensors = [ops.convert_to_tensor(values) for values in kept.values()]
-            found = self._gradient(tensors, ops.convert_to_tensor(self._ones))
-        scores = {
-            name: values * ops.convert_to_numpy(slope)
-            for (name, values), slope in zip(kept.items(), found, strict=True)
-        }
-        total = sum(float(values.sum()) for values in scores.values())
-        if not math.isfinite(total) or total < _LEAST_FLOW:
-            raise ValueError(
-                f"Nothing flows through model '{self._model.name}' that SynFlow could "
-                "measure: its outputs, for ones and with magnitudes for weights, must be "
-                "positive and grow with the weights. Give it logits, without a softmax."
-            )
-        return scores
-
-    def _log_flow(self, tensors: list, ones: Any) -> Any:
-        values = [*tensors, *self._others]
-        outputs = outputs_with(self._model, self._variables, values, ones, training=False)
-        return ops.log(ops.sum(outputs))
-
-
-def _input_shape(model: keras.Model, given: Sequence[int] | None) -> tuple[int, ...]:
-    if given is not None:
-        return tuple(given)
-    shape = getattr(model, "input_shape", None)
-    if not isinstance(shape, tuple) or None in shape[1:]:
-        raise ValueError(
-            f"`input_shape` must be given for model '{model.name}', which has not one "
-            f"input of a fixed shape. Its own: {shape}"
-        )
-    return shape[1:]

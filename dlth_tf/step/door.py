@@ -136,12 +136,9 @@ class Door:
         self._enter()
         self._begin()
         self._batches = 1
-        own, self._model.train_function = self._model.train_function, None
-        try:
-            with self._open(), self._new_train_step():
-                yield
-        finally:
-            self._model.train_function = own
+        no_step = mock.patch.object(self._model, "train_function", None)
+        with no_step, self._open(), self._new_train_step():
+            yield
 
     def check(self, who: str) -> None:
         """Makes sure that the callbacks had a part in every step of this training."""
@@ -197,13 +194,10 @@ class Door:
     def _make_step(self) -> Callable:
         """The model's compiled step, made anew to be traced by this training alone."""
         model = self._model
-        own = model.train_function
-        try:
-            with self._new_train_step():
-                type(model).make_train_function(model, force=True)
+        own_step = mock.patch.object(model, "train_function", model.train_function)
+        with own_step, self._new_train_step():
+            type(model).make_train_function(model, force=True)
             return model.train_function
-        finally:
-            model.train_function = own
 
     def _new_train_step(self) -> contextlib.AbstractContextManager:
         own = self._model.train_step

@@ -63,7 +63,9 @@ class Update:
         return context.all_reduce(tf.distribute.ReduceOp.SUM, total)
 
     def keep_zero(self, variable: keras.Variable, mask: keras.Variable) -> None:
-        """Sets what a mask removes to zero, in the optimizer's average of it too."""
+        """Sets what a mask removes of an updated variable and its average to zero."""
+        if variable not in self:
+            return
         average = keras_internals.moving_average(self.optimizer, variable)
         for masked in [variable] if average is None else [variable, average]:
             _keep_zero(masked, mask)

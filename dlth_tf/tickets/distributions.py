@@ -246,9 +246,7 @@ class PerStage(Distribution):
 def apportioned(total: int, shares: ArrayLike, limits: ArrayLike) -> list[int]:
     """Whole numbers in proportion to shares, from 1 up to limits, with an exact sum.
 
-    Shares are scaled by one factor and rounded to nearest (Webster's method, in which a
-    larger total never gives anyone less); the factor is the one that makes the sum
-    right, ties at it going to the first. `total` is at least the number of limits.
+    By Webster's method, in which a larger total never gives anyone less.
     """
     shares, limits = np.asarray(shares, np.float64), np.asarray(limits)
 

@@ -31,10 +31,7 @@ def random_masks(
     seed: np.random.SeedSequence,
     within: Sequence[np.ndarray] | None = None,
 ) -> list[np.ndarray]:
-    """Draws masks uniformly from all that remove exactly the count, taken together.
-
-    What the earlier masks `within` remove is removed here too.
-    """
+    """Draws masks, of all that remove the count, together, and what `within` removes."""
     sizes = [math.prod(shape) for shape in shapes]
     remove = removed_count(sum(sizes), sparsity, len(sizes))
     candidates = sizes if within is None else [int(mask.sum()) for mask in within]
@@ -93,10 +90,8 @@ def highest_masks(
 def _without(size: int, remove: int, seed: np.random.SeedSequence) -> np.ndarray:
     """A flat mask with `remove` of `size` places False, uniformly at random.
 
-    Every place gets a random 16-bit key and the smallest keys are removed; places that
-    share the last key are told apart by further random bits. Only whole numbers from the
-    bit stream of PCG64 are used, which NumPy keeps stable. Keys are made twice rather
-    than kept: beyond the mask itself this takes a few megabytes, whatever the size.
+    The smallest of random keys are removed, further bits tell equal ones apart: whole
+    numbers of PCG64, which NumPy keeps stable. Made twice, they take no memory.
     """
     histogram = np.zeros(1 << _KEY_BITS, np.int64)
     for _, keys in _key_chunks(size, seed):

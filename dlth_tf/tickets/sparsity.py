@@ -34,7 +34,7 @@ Sparsity = float | Mapping[str, float] | Distribution
 
 def name_patterns(sparsity: Sparsity) -> tuple[str, ...]:
     """The patterns by which a sparsity names kernels; `"*"` names none."""
-    patterns = sparsity if isinstance(sparsity, Mapping) else ()
+    patterns: Iterable[str] = sparsity if isinstance(sparsity, Mapping) else ()
     if isinstance(sparsity, OverallSparsity):
         patterns = sparsity.layers
     return tuple(pattern for pattern in patterns if pattern != "*")
@@ -95,7 +95,7 @@ class OverallSparsity(Distribution):
         """The pools of the chosen kernels."""
 
 
-def check_sparsity(value: float, where: str = "") -> None:
+def check_sparsity(value: float | Fraction, where: str = "") -> None:
     """Refuses what is no number in [0, 1); `where` ends the message."""
     if not isinstance(value, Real) or not 0.0 <= value < 1.0:
         raise ValueError(f"`sparsity` must be in [0, 1). Received: {value}{where}")
