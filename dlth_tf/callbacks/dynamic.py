@@ -172,7 +172,8 @@ class SparseEvolutionaryTraining(DropAndGrow):
 
     def growth_score(self, step: Any, place: int, gradient: Callable) -> Any:
         kernel, seed = self._moving[place].kernel, self._seeds[place]
-        return keras.random.uniform(kernel.shape, seed=seed.of_step(step))
+        seed.step = step
+        return keras.random.uniform(kernel.shape, seed=seed)
 
 
 class RigL(DropAndGrow):
@@ -292,10 +293,6 @@ class _Seed(keras.random.SeedGenerator):
         self._first = int(np.random.SeedSequence(seeds).generate_state(1)[0] >> 1)
         super().__init__(self._first)
 
-    def of_step(self, step: Any) -> "_Seed":
-        self._step = step
-        return self
-
     def next(self, ordered: bool = True) -> Any:
         first = ops.convert_to_tensor(self._first, self.state.dtype)
-        return ops.stack([first, ops.cast(self._step, self.state.dtype)])
+        return ops.stack([first, ops.cast(self.step, self.state.dtype)])

@@ -72,12 +72,9 @@ class Couplings:
             raise LeftWhole("it is used on different numbers of channels")
         for one, other in zip(some.tolist(), others.tolist(), strict=True):
             one, other = sorted((self._root(one), self._root(other)))
-            if one == other:
-                continue
             self._parents[other] = one
-            reason = self._reasons.pop(other, None)
-            if reason is not None:
-                self._reasons.setdefault(one, reason)
+            if one != other and other in self._reasons:
+                self._reasons.setdefault(one, self._reasons.pop(other))
 
     def keep(self, ids: np.ndarray, reason: str, override: bool = False) -> None:
         """Channels that must stay; the first reason counts, or one that overrides it."""
@@ -96,9 +93,7 @@ class Couplings:
         """Notes that channels lie along an axis of a variable, the same at every use."""
         axis %= len(variable.shape)
         use = Use(variable, axis, ids, masked)
-        earlier = self.uses.setdefault((id(variable), axis), use)
-        if earlier.ids is not ids:
-            self.couple(earlier.ids, ids)
+        self.couple(self.uses.setdefault((id(variable), axis), use).ids, ids)
 
     def filters(self, variable: keras.Variable, axis: int) -> np.ndarray:
         """The channels that a kernel produces along an axis, the same at every use."""

@@ -105,9 +105,7 @@ class Analysis:
         self.axes = {name: use.axis for name, use in self._masked}
         """The axis of each variable along which its channels lie."""
 
-    def removable_places(
-        self,
-    ) -> tuple[dict[int, dict[str, list[int]]], dict[str, str]]:
+    def removable_places(self) -> tuple[dict[int, dict], dict[str, str]]:
         """By root of a channel that may be removed, variable name to positions.
 
         And variable name to the reason why others may not.
@@ -124,9 +122,7 @@ class Analysis:
                     reasons.setdefault(name, reason)
         return places, reasons
 
-    def _visit(
-        self, operation: Any, args: tuple, kwargs: dict, outputs: list
-    ) -> list[Channels]:
+    def _visit(self, operation: Any, args: tuple, kwargs: dict, outputs: list) -> list:
         values = keras.tree.flatten([args, kwargs])
         tensors = [value for value in values if isinstance(value, Channels)]
         graph = functional_graph(operation)

@@ -24,9 +24,8 @@ CELLS = (layers.SimpleRNNCell, layers.GRUCell, layers.LSTMCell, ConvLSTMCell)
 """The cells of recurrent layers, which hold a `kernel` and a `recurrent_kernel`."""
 
 _KERNELS = {
-    (layers.Dense, layers.EinsumDense, *CONVOLUTIONS, *TRANSPOSED, *DEPTHWISE): [
-        "kernel"
-    ],
+    (layers.Dense, layers.EinsumDense, *CONVOLUTIONS): ["kernel"],
+    (*TRANSPOSED, *DEPTHWISE): ["kernel"],
     SEPARABLE: ["depthwise_kernel", "pointwise_kernel"],
     CELLS: ["kernel", "recurrent_kernel"],
 }
@@ -82,19 +81,14 @@ def maskable_kernels(
     return kernels
 
 
-def kernel_shapes(
-    model: keras.Model, tables: Iterable[str] = ()
-) -> dict[str, tuple[int, ...]]:
+def kernel_shapes(model: keras.Model, tables: Iterable[str] = ()) -> dict[str, tuple]:
     """The shapes of a model's maskable kernels by stable name."""
     kernels = maskable_kernels(model, tables)
     return {name: tuple(kernel.shape) for name, kernel in kernels.items()}
 
 
 def input_axes(model: keras.Model, tables: Iterable[str] = ()) -> dict[str, int | None]:
-    """The axis of each maskable kernel that the layer's matrix product sums over.
-
-    None where it sums over nothing, or over what only a layer of one's own knows.
-    """
+    """The axis of each kernel that the layer's matrix product sums over, if known."""
     return {name: axis for name, _, axis in _distinct_kernels(model, tables)}
 
 

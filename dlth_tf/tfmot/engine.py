@@ -1,7 +1,4 @@
-"""TFMOT's schedules and its mask-updating engine, and magnitude tickets by it.
-
-TFMOT is loaded when something here is first used.
-"""
+"""TFMOT's schedules and its mask-updating engine, and magnitude tickets by it."""
 
 import importlib
 import os
@@ -133,7 +130,7 @@ def _reference_mask(weights: np.ndarray, sparsity: float | Fraction) -> np.ndarr
 
 
 def _sparsity_keeping(size: int, kept: int) -> float:
-    """The sparsity at which TFMOT keeps `kept` of `size` weights; or a few more of millions."""
+    """The sparsity at which TFMOT keeps `kept` of `size` weights, or a few more."""
     sparsity = np.float32(min(1 - kept / size, 1 - 2**-24))
     while _engine_count(size, sparsity) < kept:
         sparsity = np.float32(sparsity - np.float32(2**-24))

@@ -168,12 +168,7 @@ class _Group:
     Here they are zero at once; what the optimizer made of them is kept for that update.
     """
 
-    def __init__(
-        self,
-        pruning: MagnitudePruning,
-        schedule: Any,
-        kernels: Mapping[str, keras.Variable],
-    ):
+    def __init__(self, pruning: MagnitudePruning, schedule: Any, kernels: dict):
         variable = functools.partial(pruning.variable, saved=True)
         self.schedule = schedule
         self.kernels = [
@@ -189,7 +184,7 @@ class _Group:
         self._updated_at = variable(0, "int64", "updated_at")
 
     def update_if_due(self, step: Any) -> None:
-        """Updates the masks if a step, counted from 1, says so; once if it is repeated."""
+        """Updates the masks if a step, counted from 1, is due; once if it comes again."""
         due = self.schedule(step)[0] & (self._updated_at.value < step)
         either(due, lambda: self._update_masks(step), lambda: None, [])
 

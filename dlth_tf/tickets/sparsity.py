@@ -103,18 +103,16 @@ def check_sparsity(value: float | Fraction, where: str = "") -> None:
 
 def first_matches(kernels: Iterable[str], patterns: Iterable[str]) -> dict[str, str]:
     """The first pattern that matches a kernel's name, of those that one matches."""
-    first = {
-        name: next(pattern for pattern in patterns if fnmatchcase(name, pattern))
-        for name in kernels
-        if any(fnmatchcase(name, pattern) for pattern in patterns)
-    }
+    first: dict[str, str] = {}
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in kernels):
+        matched = [name for name in kernels if fnmatchcase(name, pattern)]
+        if not matched:
             raise ValueError(
                 f"The layer pattern '{pattern}' matches no kernel. "
                 f"Kernels: {', '.join(kernels)}"
             )
-    return first
+        first = dict.fromkeys(matched, pattern) | first
+    return {name: first[name] for name in kernels if name in first}
 
 
 def n_of_m(unit: str) -> tuple[int, int] | None:

@@ -50,10 +50,7 @@ def write(
 
 
 class TicketFile:
-    """A file of which the header is read; nothing large is inflated yet.
-
-    `masks` and `variables` are shapes by name, in full; `size` is the bytes they take.
-    """
+    """A file's header: shapes of `masks` and `variables` by name, `size` in bytes."""
 
     def __init__(self, path: str | os.PathLike):
         self._path = path
