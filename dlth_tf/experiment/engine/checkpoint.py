@@ -14,7 +14,7 @@ import numpy as np
 
 from dlth_tf.files import atomic_write
 from dlth_tf.network.variables import get_weights, set_weights
-from dlth_tf.step.door import saved_state
+from dlth_tf.step.callback import saved_state
 
 FILES = ("checkpoint-a.npz", "checkpoint-b.npz")
 _CHECKSUM = "sha256"
