@@ -66,10 +66,6 @@ class _KeptChannels:
         self._couplings = analysis.couplings
         self._roots = analysis.couplings.roots()
         self._kept = np.ones(len(self._roots), np.bool_)
-        self._uses: dict[int, list] = {}
-        for use in self._couplings.uses.values():
-            self._uses.setdefault(id(use.variable), []).append(use)
-
         masks, axes = ticket.masks, analysis.axes
         places, _ = analysis.removable_places()
         for root, of_channel in places.items():
@@ -87,8 +83,10 @@ class _KeptChannels:
 
     def part_of(self, variable: keras.Variable, value: np.ndarray) -> np.ndarray:
         """What is left of a variable's value."""
-        for use in self._uses.get(id(variable), ()):
-            value = np.compress(self._of(use.ids), value, use.axis)
+        for axis in range(value.ndim):
+            use = self._couplings.uses.get((id(variable), axis))
+            if use is not None:
+                value = np.compress(self._of(use.ids), value, axis)
         return value
 
     def resized_config(self, layer: layers.Layer) -> dict:

@@ -37,10 +37,7 @@ class Use:
 
 
 class Couplings:
-    """Channels under an equivalence: coupled ones are removed together or not at all.
-
-    A channel is a number. Its root is the one that stands for all those coupled with it.
-    """
+    """Channels, by number; coupled ones are removed together or not at all."""
 
     def __init__(self) -> None:
         self._parents: list[int] = []
@@ -63,7 +60,7 @@ class Couplings:
         return channel
 
     def roots(self) -> np.ndarray:
-        """The root of every channel there is."""
+        """For every channel the one that stands for all those coupled with it."""
         return np.array([self._root(channel) for channel in self._parents], np.int64)
 
     def couple(self, some: np.ndarray, others: np.ndarray) -> None:
@@ -135,9 +132,18 @@ class Call:
             raise LeftWhole(f"it is called on {len(self.inputs)} tensors")
         return self.inputs[0]
 
-    def along(self, axis: int) -> Channels:
-        """The only input with an axis read as its channels."""
-        return _along(self.x, axis, self.couplings)
+    def along(self, axis: int, x: Channels | None = None) -> Channels:
+        """An input, by default the only one, with another axis read as its channels."""
+        x = self.x if x is None else x
+        if axis == x.axis:
+            return x
+        reasons = {self.couplings.reason(channel) for channel in x.ids.tolist()}
+        size = x.shape[axis]
+        if None in reasons or size is None:
+            raise LeftWhole("it takes another axis for that of the channels")
+        ids = self.couplings.new(size)
+        self.couplings.keep(ids, next(filter(None, reasons), "its size is not fixed"))
+        return Channels(ids, np.zeros(len(ids), bool), axis, x.shape)
 
     def along_data_format(self) -> Channels:
         """The only input with the axis read as its channels that the layer takes."""
@@ -165,7 +171,7 @@ def joined(call: Call, vanishing: Callable) -> Channels:
     if any(len(x.shape) != len(shape) for x in call.inputs):
         raise LeftWhole("it combines tensors of different ranks")
     axis = max(call.inputs, key=lambda x: len(x.ids)).axis
-    inputs = [_along(x, axis, couplings) for x in call.inputs]
+    inputs = [call.along(axis, x) for x in call.inputs]
     count = max(len(x.ids) for x in inputs)
     rows, zeros = [], []
     for x in inputs:
@@ -177,16 +183,3 @@ def joined(call: Call, vanishing: Callable) -> Channels:
             couplings.couple(rows[0], x.ids)
             zeros.append(x.vanishes)
     return Channels(rows[0], functools.reduce(vanishing, zeros), axis, shape)
-
-
-def _along(x: Channels, axis: int, couplings: Couplings) -> Channels:
-    """The tensor with another axis read as its channels: possible if none may go."""
-    if axis == x.axis:
-        return x
-    reasons = {couplings.reason(channel) for channel in x.ids.tolist()}
-    size = x.shape[axis]
-    if None in reasons or size is None:
-        raise LeftWhole("it takes another axis for that of the channels")
-    ids = couplings.new(size)
-    couplings.keep(ids, next(filter(None, reasons), "its size is not fixed"))
-    return Channels(ids, np.zeros(len(ids), bool), axis, x.shape)

@@ -106,10 +106,7 @@ class Analysis:
         """The axis of each variable along which its channels lie."""
 
     def removable_places(self) -> tuple[dict[int, dict], dict[str, str]]:
-        """By root of a channel that may be removed, variable name to positions.
-
-        And variable name to the reason why others may not.
-        """
+        """Where removable channels lie, by root and variable; why others must stay."""
         places: dict[int, dict[str, list[int]]] = {}
         reasons: dict[str, str] = {}
         roots = self.couplings.roots()

@@ -31,7 +31,7 @@ def random_masks(
     seed: np.random.SeedSequence,
     within: Sequence[np.ndarray] | None = None,
 ) -> list[np.ndarray]:
-    """Draws masks, of all that remove the count, together, and what `within` removes."""
+    """Draws masks that together remove exactly the count, and what `within` removes."""
     sizes = [math.prod(shape) for shape in shapes]
     remove = removed_count(sum(sizes), sparsity, len(sizes))
     candidates = sizes if within is None else [int(mask.sum()) for mask in within]
