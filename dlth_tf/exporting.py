@@ -14,9 +14,9 @@ import keras
 import numpy as np
 
 from dlth_tf.files import atomic_folder
-from dlth_tf.folding import fold_batch_norm
 from dlth_tf.keras_internals import functional_graph
 from dlth_tf.network.kernels import maskable_kernels
+from dlth_tf.rebuilding import fold_batch_norm
 
 _LOGITS, _PROBABILITIES = "logits", "probabilities"
 # Rounding, also of deep or half-precision networks, stays below; another graph does not.

@@ -16,7 +16,7 @@ from dlth_tf.experiment.engine.folder import CHECKPOINTS
 from dlth_tf.experiment.engine.progress import Progress
 from dlth_tf.files import atomic_write
 from dlth_tf.network.variables import get_weights, named_variables, set_weights
-from dlth_tf.step.door import saved_state
+from dlth_tf.step.callback import saved_state
 
 _CHECKSUM = "sha256"
 _log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from dlth_tf.experiment.engine.folder import TICKET, ExperimentFolder, read_weig
 from dlth_tf.experiment.results.finished_run import FinishedRun
 from dlth_tf.exporting import export
 from dlth_tf.network.variables import set_weights
-from dlth_tf.shrinking import shrink
+from dlth_tf.rebuilding import shrink
 from dlth_tf.tickets.ticket import Ticket
 from official.data import ImageData
 from official.modeling import networks
