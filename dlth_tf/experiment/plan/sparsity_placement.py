@@ -13,7 +13,7 @@ from dlth_tf.tickets.distributions import (
     Uniform,
 )
 from dlth_tf.tickets.sparsity import Sparsity, check_sparsity, n_of_m
-from official.common.choices import choose
+from official.common import choose
 
 DISTRIBUTIONS: dict[str, Callable[[float, Sequence[str]], Sparsity]] = {
     "uniform": Uniform,
