@@ -23,7 +23,7 @@ from dlth_tf.experiment.command_line import (
 from dlth_tf.files import atomic_write
 from dlth_tf.metrics import measure
 from official import data
-from official.common.path_flag import DEFINE_path
+from official.common import DEFINE_path
 
 program_flags.register()
 FLAGS = program_flags.FLAGS

@@ -15,7 +15,7 @@ from dlth_tf.experiment.command_line import (
 )
 from dlth_tf.experiment.results.finished_run import FinishedRun
 from official import data
-from official.common.path_flag import DEFINE_path
+from official.common import DEFINE_path
 
 program_flags.register()
 FLAGS = program_flags.FLAGS

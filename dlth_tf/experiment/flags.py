@@ -23,7 +23,7 @@ from dlth_tf.experiment.plan.protocol import (
 )
 from dlth_tf.experiment.plan.runs import Experiment, Shard
 from official import data
-from official.common.path_flag import DEFINE_path
+from official.common import DEFINE_path
 from official.modeling import networks
 from official.training.recipe import Recipe, parse_learning_rate
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 from absl import flags
 
 from dlth_tf.experiment.command_line import start_tensorflow_quietly
-from official.common.choices import choose
+from official.common import choose
 from official.distribution.cluster import SOURCES, Workers, find_cluster
 from official.distribution.strategies import (
     ALGORITHMS,
@@ -172,7 +172,7 @@ def _strategy(
         )
     if cluster:
         # Before anybody is waited for.
-        from official.distribution.tensorflow_strategies import usable_gpus
+        from official.distribution.replicas import usable_gpus
 
         devices = len(usable_gpus(FLAGS.num_gpus)) or 1
         check_batches(batch_sizes, devices * len(cluster.hosts))

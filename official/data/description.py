@@ -38,7 +38,7 @@ class Description:
         return splits.steps_per_epoch(self.name, self.train_size, batch_size)
 
     def of_size(self, train_size: int, test_size: int) -> "Description":
-        """Returns the same set with what is really there of it."""
+        """The same set with what is really there of it."""
         return dataclasses.replace(
             self, train_size=train_size, test_size=test_size, is_exact=True
         )

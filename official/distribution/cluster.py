@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from official.common.choices import choose
+from official.common import choose
 
 SOURCES = ("tf_config", "slurm")
 
@@ -20,15 +20,7 @@ _ENOUGH_GPUS = 1024
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """The workers of a training, each a process.
-
-    Attributes:
-        hosts: their addresses, `host:port`; the first is the chief.
-        index: which of them this process is.
-
-    Raises:
-        ValueError: there is no such worker.
-    """
+    """The addresses of a training's workers, the chief's first; which of them this is."""
 
     hosts: tuple[str, ...]
     index: int
@@ -37,8 +29,7 @@ class Cluster:
         if not 0 <= self.index < len(self.hosts):
             raise ValueError(
                 "A worker's index (--task_index) must be from 0 to "
-                f"{len(self.hosts) - 1}. "
-                f"Received: {self.index}"
+                f"{len(self.hosts) - 1}. Received: {self.index}"
             )
 
 
@@ -138,10 +129,7 @@ class Workers:
     """The processes that train together, each of which runs the same program.
 
     Every method must be called by all of them, in the same order: they wait for each
-    other. A single process has nobody to wait for.
-
-    Attributes:
-        strategy: what they train under, or None.
+    other. A single process has nobody to wait for; its strategy may be None.
     """
 
     strategy: Any = None
@@ -192,10 +180,6 @@ class Workers:
         """The chief's values, an array of the same shape for each."""
         values = np.asarray(values, np.float64)
         return self.sum(values if self.is_chief else np.zeros_like(values))
-
-    def wait(self) -> None:
-        """Returns when all workers have come here."""
-        self.sum(0)
 
 
 @functools.lru_cache

@@ -4,8 +4,7 @@ from typing import Any, TypeAlias
 
 import keras
 
-from official.common.backend import ON_TENSORFLOW, tf
-from official.private_keras import save_as
+from official.private_keras import ON_TENSORFLOW, save_as, tf
 
 Tensor: TypeAlias = keras.KerasTensor
 
@@ -85,10 +84,6 @@ def plain(model: keras.Model) -> keras.Model:
 
     Its outputs in inference are the same; trained on, its moving variances follow
     Keras's rule (see `BatchNormalization`).
-
-    Example:
-
-        >>> plain(build_network("resnet20", input_shape=(32, 32, 3), classes=10)).layers
     """
     copy = keras.models.clone_model(model, clone_function=_plain_layer)
     copy.set_weights(model.get_weights())
@@ -102,10 +97,7 @@ def _plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
 
 
 def kaiming_normal(fan: str = "fan_in") -> keras.initializers.Initializer:
-    """Normal with variance 2 / fan, not truncated (He et al., 2015).
-
-    `keras.initializers.HeNormal` cuts the tails off at two standard deviations.
-    """
+    """Normal with variance 2 / fan (He et al., 2015), not truncated like Keras's own."""
     return keras.initializers.VarianceScaling(
         scale=2.0, mode=fan, distribution="untruncated_normal"
     )
@@ -121,11 +113,8 @@ def convolution(
     use_bias: bool = False,
     fan: str = "fan_in",
 ) -> Tensor:
-    """A convolution that pads the same number of pixels on every side.
-
-    With stride 2 the padding is a layer of its own, `NAME_pad`: TensorFlow's
-    "same" would pad an even-sized image more on the bottom and the right.
-    """
+    """A convolution that pads the same number of pixels on every side."""
+    # "same" would pad an even-sized image more on the bottom and the right.
     if strides > 1 and size > 1:
         x = keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
     return keras.layers.Conv2D(
@@ -144,11 +133,6 @@ def batch_norm(x: Tensor, *, name: str) -> Tensor:
     return BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 
-def relu(x: Tensor, *, name: str) -> Tensor:
-    """Rectified linear activation as a layer of its own."""
-    return keras.layers.ReLU(name=name)(x)
-
-
 def normalised(
     x: Tensor,
     filters: int,
@@ -163,7 +147,7 @@ def normalised(
     place = name.format("conv")
     x = convolution(x, filters, name=place, size=size, strides=strides, fan=fan)
     x = batch_norm(x, name=name.format("bn"))
-    return relu(x, name=name.format("relu")) if activated else x
+    return keras.layers.ReLU(name=name.format("relu"))(x) if activated else x
 
 
 def classifier(x: Tensor, classes: int) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import dlth_tf as dlth
 from dlth_tf.tickets.sparsity import Sparsity, check_sparsity, n_of_m
-from official.common.choices import choose
+from official.common import choose
 from official.training.recipe import Recipe
 
 DISTRIBUTIONS: dict[str, Callable[[float, Sequence[str]], Sparsity]] = {

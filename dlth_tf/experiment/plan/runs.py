@@ -9,7 +9,7 @@ from dlth_tf.experiment.plan.methods import METHODS, WITHOUT_SPARSITY, cell_name
 from dlth_tf.experiment.plan.protocol import Protocol
 from dlth_tf.experiment.plan.stages import FitStage, Images, Stage, WeightsStage
 from dlth_tf.experiment.plan.trial import Trial
-from official.common.choices import choose
+from official.common import choose
 
 
 @dataclasses.dataclass(frozen=True)
