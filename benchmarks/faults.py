@@ -25,7 +25,7 @@ from absl import app, flags
 
 from benchmarks.faulty_program import StepCount
 from benchmarks.same_results import differences
-from dlth_tf.experiment.results.table import aligned
+from dlth_tf.experiment.results.comparison import aligned
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("times", 3, "How often each fault is injected.", lower_bound=1)

@@ -8,27 +8,19 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import keras
 import numpy as np
 
 from dlth_tf.folding import fold_batch_norm
 from dlth_tf.network.graph import functional_graph
-from dlth_tf.network.kernels import maskable_kernels
+from dlth_tf.network.kernels import maskable_kernels, walk_layers
 from dlth_tf.storage.files import atomic_folder
+from official.data import Normalization
 
 _LOGITS, _PROBABILITIES = "logits", "probabilities"
 # Rounding, also of deep or half-precision networks, stays below; another graph does not.
 _TOLERANCE = 0.01
-
-
-class Normalization(Protocol):
-    """What the network's training images went through: (x / scale - mean) / std."""
-
-    scale: float
-    mean: Sequence[float]
-    std: Sequence[float]
 
 
 class ExportFailed(RuntimeError):
@@ -74,11 +66,8 @@ def export(
         _check_layers(model)
     if set(formats) != {"keras"} and functional_graph(network) is not None:
         folded = _serving_model(fold_batch_norm(network), normalization)
-    description = {
-        **(metadata or {}),
-        **_interface(model, normalization),
-        **_weights(network),
-    }
+    interface = _interface(model, normalization)
+    description = {**(metadata or {}), **interface, **_weights(network)}
     with atomic_folder(folder) as temporary:
         for name in formats:
             _write(name, model if name == "keras" else folded, temporary)
@@ -106,7 +95,7 @@ def _check(formats: Sequence[str]) -> None:
 
 def _check_layers(model: keras.Model) -> None:
     """A `.keras` file with a foreign layer is loaded only where its code is known."""
-    for layer in model._flatten_layers():
+    for _, layer in walk_layers(model):
         if not type(layer).__module__.startswith("keras."):
             raise ValueError(
                 f"Layer '{layer.name}' is a {type(layer).__name__}, which plain Keras "
@@ -121,10 +110,10 @@ def _serving_model(
     """From float32 images as they come to logits and probabilities."""
     x = images = keras.Input(network.input_shape[1:], name="images", dtype="float32")
     if normalization:
-        means, stds = normalization.mean, normalization.std
+        mean, std = np.array(normalization.mean), np.array(normalization.std)
         x = keras.layers.Rescaling(
-            scale=[1.0 / (normalization.scale * std) for std in stds],
-            offset=[-mean / std for mean, std in zip(means, stds, strict=True)],
+            scale=(1.0 / (normalization.scale * std)).tolist(),
+            offset=(-mean / std).tolist(),
             dtype="float32",
             name="normalization",
         )(images)
@@ -148,9 +137,8 @@ def _write(name: str, model: keras.Model, folder: Path) -> None:
 def _write_saved_model(model: keras.Model, folder: Path) -> None:
     """Writes what takes images as float32, and as uint8 if they need no normalising.
 
-    `model.export` stores every variable twice, once as the model's and once as the
-    signature's (keras-team/keras#23553, seen in Keras 3.15): the model is not tracked
-    here, so that they are stored once.
+    The model is not tracked: `model.export` stores every variable twice, as the model's
+    and as the signature's (keras-team/keras#23553, seen in Keras 3.15).
     """
     floats, pixels = (
         keras.InputSpec(shape=model.input_shape, dtype=dtype, name="images")
@@ -203,7 +191,6 @@ def _compare(folder: Path, model: keras.Model) -> float:
 
 
 def _interface(model: keras.Model, normalization: Normalization | None) -> dict:
-    shape = [None, *model.input_shape[1:]]
     inside: dict | str = "not inside: images must come normalised"
     if normalization:
         inside = {
@@ -211,26 +198,26 @@ def _interface(model: keras.Model, normalization: Normalization | None) -> dict:
             "mean": list(normalization.mean),
             "std": list(normalization.std),
         }
+    signatures = ["serving_default", "serve", "serve_uint8"]
     return {
-        "inputs": {"images": {"shape": shape, "dtype": "float32"}},
-        "signatures": ["serving_default", "serve"]
-        + ["serve_uint8"] * bool(normalization),
+        "inputs": {
+            "images": {"shape": [None, *model.input_shape[1:]], "dtype": "float32"}
+        },
+        "signatures": signatures if normalization else signatures[:2],
         "outputs": [_LOGITS, _PROBABILITIES],
         "normalization": inside,
     }
 
 
 def _weights(network: keras.Model) -> dict:
-    kernels = {
-        name: keras.ops.convert_to_numpy(kernel)
-        for name, kernel in maskable_kernels(network).items()
-    }
-    zeros = {name: int((kernel == 0).sum()) for name, kernel in kernels.items()}
     parameters = int(network.count_params())
+    zeros, shares = 0, {}
+    for name, kernel in maskable_kernels(network).items():
+        removed = keras.ops.convert_to_numpy(kernel) == 0
+        zeros += int(removed.sum())
+        shares[name] = float(removed.mean())
     return {
         "parameters": parameters,
-        "parameters_not_zero": parameters - sum(zeros.values()),
-        "sparsity_per_layer": {
-            name: zeros[name] / kernel.size for name, kernel in kernels.items()
-        },
+        "parameters_not_zero": parameters - zeros,
+        "sparsity_per_layer": shares,
     }

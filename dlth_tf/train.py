@@ -16,24 +16,15 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from dlth_tf.experiment import command_line, hardware
 from dlth_tf.experiment import flags as program_flags
-from dlth_tf.experiment import hardware
-from dlth_tf.experiment.command_line import (
-    FAILURE,
-    USAGE,
-    reject_arguments,
-    say,
-    show,
-    start,
-    start_tensorflow_quietly,
-    with_advice,
-)
+from dlth_tf.experiment.command_line import FAILURE, USAGE, say
 from dlth_tf.experiment.engine.folder import REPORT, RESULTS, TABLE, ExperimentFolder
 from dlth_tf.experiment.engine.lock import InUse
 from dlth_tf.experiment.engine.progress import Reporter
 from dlth_tf.experiment.engine.stop_signals import Stopped, StopSignals
-from dlth_tf.experiment.hardware import ONE_DEVICE, Hardware
-from dlth_tf.experiment.plan.runs import Experiment, Run, batch_sizes
+from dlth_tf.experiment.plan.protocol import Interval
+from dlth_tf.experiment.plan.runs import Experiment, Run, Shard, batch_sizes
 from dlth_tf.experiment.results import claim
 from dlth_tf.experiment.results.results import Results
 from official.distribution.dead_workers import DeadWorker, naming_dead_workers
@@ -61,10 +52,10 @@ def main(argv: list[str]) -> int:
 def _ended(argv: list[str], reporter: Reporter, stop: StopSignals) -> int:
     """How the program ended, as an exit code; why, if not well, is said in a line."""
     try:
-        reject_arguments(argv)
+        command_line.reject_arguments(argv)
         _check_backend()
         experiment = program_flags.experiment()
-        used = ONE_DEVICE
+        used = hardware.ONE_DEVICE
         if not FLAGS.dry_run:
             used = hardware.parsed_hardware(batch_sizes(experiment.runs()))
         stop.listen()
@@ -76,7 +67,7 @@ def _ended(argv: list[str], reporter: Reporter, stop: StopSignals) -> int:
     except (ValueError, FileNotFoundError) as error:
         return say(error, USAGE)
     except (OSError, InUse, ImportError) as error:
-        return say(with_advice(error), FAILURE)
+        return say(command_line.with_advice(error), FAILURE)
     except Stopped as stopped:
         reporter.line(f"\nStopped by {stopped}. The same command goes on from here.")
         return stopped.exit_code
@@ -102,7 +93,7 @@ class _Program:
         experiment: Experiment,
         reporter: Reporter,
         stop: StopSignals,
-        hardware: Hardware,
+        hardware: hardware.Hardware,
     ):
         self._experiment = experiment
         self._reporter = reporter
@@ -110,8 +101,8 @@ class _Program:
         self._hardware = hardware
         self._folder = ExperimentFolder(FLAGS.output_dir)
         self._results = Results(self._folder)
-        self._shard = program_flags.shard()
-        self._checkpoint_every = program_flags.checkpoint_every()
+        self._shard = Shard.parse(FLAGS.shard) if FLAGS.shard else None
+        self._checkpoint_every = Interval.parse(FLAGS.checkpoint_every)
         runs = experiment.runs()
         self._runs = self._shard.of(runs) if self._shard else runs
 
@@ -128,7 +119,7 @@ class _Program:
         failure = self._make(left) if left else 0
         if failure or not workers.is_chief:
             return failure
-        show(self._results.publish())
+        command_line.show(self._results.publish())
         path = self._folder.path
         reporter.line(f"Results: {path / RESULTS}, {path / TABLE}")
         if FLAGS.report and (left or not (path / REPORT).exists()):
@@ -136,31 +127,9 @@ class _Program:
         exported = self._export() if FLAGS.export else 0
         return self._say_failures() or exported
 
-    def _show_plan(self) -> int:
-        start_tensorflow_quietly()
-        from dlth_tf.experiment.results.dry_run import describe, layer_tables
-        from dlth_tf.experiment.running import check_runs
-
-        check_runs(self._runs, self._context)
-        show(describe(self._runs, self._context))
-        show(layer_tables(self._runs, self._context))
-        return 0
-
-    def _make(self, runs: Sequence[Run]) -> int:
-        start_tensorflow_quietly()
-        from dlth_tf.experiment.running import check_runs, make_runs
-
-        context, results = self._context, self._results
-        check_runs(runs, context)
-        path, recorded = self._folder.path, program_flags.as_dict()
-        if not self._hardware.workers.is_chief:
-            return make_runs(runs, context, results, recorded)
-        with claim.in_use(path, self._shard, self._reporter.line):
-            claim.claim(path, self._experiment)
-            return make_runs(runs, context, results, recorded)
-
     @functools.cached_property
     def _context(self) -> "Context":
+        command_line.start_tensorflow_quietly()
         from dlth_tf.experiment.engine.context import Context, PlanContext
 
         return (PlanContext if FLAGS.dry_run else Context)(
@@ -173,11 +142,33 @@ class _Program:
             self._hardware,
         )
 
+    def _show_plan(self) -> int:
+        runs, context = self._runs, self._context
+        from dlth_tf.experiment.results.dry_run import describe, layer_tables
+        from dlth_tf.experiment.running import check_runs
+
+        check_runs(runs, context)
+        command_line.show(describe(runs, context))
+        command_line.show(layer_tables(runs, context))
+        return 0
+
+    def _make(self, runs: Sequence[Run]) -> int:
+        context, path = self._context, self._folder.path
+        from dlth_tf.experiment.running import check_runs, make_runs
+
+        check_runs(runs, context)
+        with contextlib.ExitStack() as held:
+            if self._hardware.workers.is_chief:
+                tell = self._reporter.line
+                held.enter_context(claim.in_use(path, self._shard, tell))
+                claim.claim(path, self._experiment)
+            return make_runs(runs, context, self._results, program_flags.as_dict())
+
     def _export(self) -> int:
-        start_tensorflow_quietly()
+        context = self._context
         from dlth_tf.experiment.running import export_runs
 
-        return export_runs(self._runs, self._context, self._results)
+        return export_runs(self._runs, context, self._results)
 
     def _report(self) -> None:
         """Writes the page; the results are safe already, whatever becomes of it."""
@@ -191,9 +182,8 @@ class _Program:
             self._reporter.line(f"Report: {written.page}")
 
     def _say_failures(self) -> int:
-        failures = {
-            run.name: said for run in self._runs if (said := self._results.failure(run))
-        }
+        told = {run.name: self._results.failure(run) for run in self._runs}
+        failures = {name: failure for name, failure in told.items() if failure}
         for name, failure in failures.items():
             self._reporter.line(f"Failed: {name}: {failure}")
         if not failures:
@@ -210,7 +200,7 @@ def run() -> None:
     """The command's entry point."""
     if len(sys.argv) == 1:
         sys.exit(say(_NO_FLAGS, USAGE))
-    start(main)
+    command_line.start(main)
 
 
 if __name__ == "__main__":

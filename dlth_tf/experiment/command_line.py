@@ -1,6 +1,7 @@
 """What all programs here do alike: flags, errors in a line, TensorFlow kept quiet."""
 
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -43,6 +44,23 @@ def reject_arguments(argv: list[str]) -> None:
         raise ValueError(f"Flags begin with --. Received: {' '.join(argv[1:])}")
 
 
+def ends_in_a_line(program: Callable[[], None]) -> Callable[[list[str]], int]:
+    """A program's `main`, which says in one line what its body raised."""
+
+    @functools.wraps(program)
+    def main(argv: list[str]) -> int:
+        try:
+            reject_arguments(argv)
+            program()
+        except (ValueError, FileNotFoundError) as error:
+            return say(error, USAGE)
+        except (OSError, RuntimeError, ImportError) as error:
+            return say(error, FAILURE)
+        return 0
+
+    return main
+
+
 def start(main: Callable[[list[str]], int]) -> None:
     """Parses the command line, runs `main`, and exits with what it returns."""
 
@@ -70,13 +88,8 @@ def start_tensorflow_quietly(begin: Callable[[], Any] = lambda: None) -> Any:
     """Imports Keras and its backend without the native libraries' chatter.
 
     They write to the process's standard error before any setting of theirs counts.
-    Whoever has set `TF_CPP_MIN_LOG_LEVEL` gets what it asks for.
-
-    Args:
-        begin: what is to be done before anything is computed.
-
-    Returns:
-        What `begin` returned.
+    Whoever has set `TF_CPP_MIN_LOG_LEVEL` gets what it asks for. `begin` is done before
+    anything is computed, and its result returned.
     """
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         return begin()

@@ -5,6 +5,7 @@ Results do not depend on it, but for rounding.
 
 import contextlib
 import dataclasses
+import functools
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TextIO
@@ -13,15 +14,8 @@ from absl import flags
 
 from dlth_tf.experiment.command_line import start_tensorflow_quietly
 from official.common.choices import choose
+from official.distribution import strategies
 from official.distribution.cluster import SOURCES, find_cluster
-from official.distribution.strategies import (
-    ALGORITHMS,
-    STRATEGIES,
-    check_backend,
-    make_strategy,
-    replicas_of,
-    usable_gpus,
-)
 from official.distribution.workers import Workers
 
 if TYPE_CHECKING:
@@ -33,9 +27,9 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "distribution_strategy",
     "off",
-    f"What trainings run on: {', '.join(STRATEGIES)}. mirrored: all GPUs of this "
-    "machine (on JAX all devices that it sees); multi_worker_mirrored: several machines, "
-    "each running this command.",
+    f"What trainings run on: {', '.join(strategies.STRATEGIES)}. mirrored: all GPUs of "
+    "this machine (on JAX all devices that it sees); multi_worker_mirrored: several "
+    "machines, each running this command.",
 )
 flags.DEFINE_integer(
     "num_gpus", None, "GPUs of this machine to use; 0: its CPU. Default: all."
@@ -43,7 +37,7 @@ flags.DEFINE_integer(
 flags.DEFINE_string(
     "all_reduce_alg",
     "auto",
-    f"How gradients are summed: {', '.join(ALGORITHMS)}.",
+    f"How gradients are summed: {', '.join(strategies.ALGORITHMS)}.",
 )
 flags.DEFINE_string(
     "cluster",
@@ -69,11 +63,7 @@ flags.DEFINE_bool(
 
 @dataclasses.dataclass(frozen=True)
 class Hardware:
-    """Where and how trainings run.
-
-    Attributes:
-        strategy: what networks are trained under, or None.
-        jit_compile: whether XLA compiles the training step.
+    """What networks are trained under, and whether XLA compiles the training step.
 
     Raises:
         ValueError: XLA is to compile a step that it can't.
@@ -101,7 +91,7 @@ class Hardware:
     @property
     def replicas(self) -> int:
         """Devices of all workers."""
-        return replicas_of(self.strategy)
+        return strategies.replicas_of(self.strategy)
 
     def scope(self) -> contextlib.AbstractContextManager:
         """Where networks that are to be trained are made."""
@@ -112,15 +102,7 @@ ONE_DEVICE = Hardware()
 
 
 def check_batches(sizes: Mapping[str, int], replicas: int) -> None:
-    """Makes sure that so many replicas can share every batch.
-
-    Args:
-        sizes: of the batches, by flag.
-        replicas: devices of all workers.
-
-    Raises:
-        ValueError: they can't, evenly.
-    """
+    """Raises a ValueError if so many replicas can't share batches of these sizes."""
     uneven = {flag: size for flag, size in sizes.items() if size % replicas}
     if uneven:
         received = " ".join(f"--{flag}={size}" for flag, size in uneven.items())
@@ -131,20 +113,19 @@ def check_batches(sizes: Mapping[str, int], replicas: int) -> None:
 
 
 def parsed_hardware(batch_sizes: Mapping[str, int]) -> Hardware:
-    """What trainings run on. Workers connect here.
-
-    Args:
-        batch_sizes: of the trainings, by flag.
+    """What trainings with batches of these sizes, by flag, run on. Workers connect here.
 
     Raises:
         ValueError: flags that make no sense together or on this machine.
     """
-    name = choose("distribution strategy", FLAGS.distribution_strategy, STRATEGIES)
+    name = choose(
+        "distribution strategy", FLAGS.distribution_strategy, strategies.STRATEGIES
+    )
     clustered = FLAGS.worker_hosts or FLAGS.cluster or FLAGS.task_index is not None
     if name == "off" and not clustered:
         return Hardware(jit_compile=FLAGS.jit_compile)
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    check_backend(name, backend)
+    strategies.check_backend(name, backend)
     if clustered and backend != "tensorflow":
         raise ValueError(
             "--cluster, --worker_hosts and --task_index need Keras on TensorFlow "
@@ -153,9 +134,8 @@ def parsed_hardware(batch_sizes: Mapping[str, int]) -> Hardware:
     look = clustered or name == "multi_worker_mirrored"
     # The standard error is turned off meanwhile.
     with os.fdopen(os.dup(2), "w") as messages:
-        strategy = start_tensorflow_quietly(
-            lambda: _strategy(name, look, messages, batch_sizes)
-        )
+        begin = functools.partial(_strategy, name, look, messages, batch_sizes)
+        strategy = start_tensorflow_quietly(begin)
     # On JAX every step is compiled.
     found = Hardware(strategy, FLAGS.jit_compile and backend == "tensorflow")
     check_batches(batch_sizes, found.replicas)
@@ -175,6 +155,8 @@ def _strategy(
         )
     if cluster:
         # Before anybody is waited for.
-        devices = len(usable_gpus(FLAGS.num_gpus)) or 1
+        devices = len(strategies.usable_gpus(FLAGS.num_gpus)) or 1
         check_batches(batch_sizes, devices * len(cluster.hosts))
-    return make_strategy(name, FLAGS.num_gpus, FLAGS.all_reduce_alg, cluster, messages)
+    return strategies.make_strategy(
+        name, FLAGS.num_gpus, FLAGS.all_reduce_alg, cluster, messages
+    )

@@ -1,5 +1,6 @@
 """Doing the runs of an experiment, once flags are known to make sense."""
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,16 +8,25 @@ from typing import Any
 from dlth_tf.experiment.command_line import FAILURE, say, with_advice
 from dlth_tf.experiment.engine.computing import check, obtain
 from dlth_tf.experiment.engine.context import Context
-from dlth_tf.experiment.engine.folder import EXPORT
+from dlth_tf.experiment.engine.folder import (
+    EXPORT,
+    TICKET,
+    ExperimentFolder,
+    read_weights,
+)
 from dlth_tf.experiment.engine.lock import InUse
 from dlth_tf.experiment.plan.runs import Run, batch_sizes, stages_of
 from dlth_tf.experiment.plan.stages import StageFailed
-from dlth_tf.experiment.results.finished_run import FinishedRun
-from dlth_tf.experiment.results.results import Results
+from dlth_tf.experiment.results.audit import failed_row, finished_row
+from dlth_tf.experiment.results.results import FinishedRun, Results
 from dlth_tf.experiment.results.row import Row
-from dlth_tf.experiment.results.rows import failed_row, finished_row
-from dlth_tf.experiment.results.run_export import export_run
+from dlth_tf.exporting import export
+from dlth_tf.network.variables import set_weights
+from dlth_tf.shrinking import shrink
+from dlth_tf.tickets.ticket import Ticket
+from official.data import ImageData
 from official.modeling import networks
+from official.modeling.plain import plain
 
 _LOOK_AGAIN_SECONDS = 1.0
 
@@ -44,14 +54,7 @@ def make_runs(
 ) -> int:
     """Makes all runs, those last that need a stage another program is at.
 
-    Args:
-        runs: those to be made.
-        context: what they are made with.
-        results: where their rows go.
-        flags: to be recorded with each.
-
-    Returns:
-        The program's exit code.
+    `flags` are recorded with each. Returns the program's exit code.
     """
     reporter = context.reporter
     waiting = list(enumerate(runs, 1))
@@ -70,13 +73,22 @@ def make_runs(
             except OSError as error:
                 return say(f"{run.name}: {with_advice(error)}", FAILURE)
             else:
-                reporter.line(f"    {_told(row)}")
+                accuracy = f"test accuracy {100 * row.test_accuracy:.2f}%"
+                reporter.line(f"    {row.failed or accuracy}")
         if len(waiting) == len(tried):
             if in_use != told:
                 reporter.line(f"Waiting: {in_use}")
             told = in_use
             time.sleep(_LOOK_AGAIN_SECONDS)
     return 0
+
+
+def _row_of(run: Run, context: Context) -> Row:
+    try:
+        obtain(run.stage, context)
+        return finished_row(run, context)
+    except StageFailed as failure:
+        return failed_row(run, context, failure)
 
 
 def export_runs(runs: Sequence[Run], context: Context, results: Results) -> int:
@@ -93,13 +105,40 @@ def export_runs(runs: Sequence[Run], context: Context, results: Results) -> int:
     return 0
 
 
-def _row_of(run: Run, context: Context) -> Row:
-    try:
-        obtain(run.stage, context)
-        return finished_row(run, context)
-    except StageFailed as failure:
-        return failed_row(run, context, failure)
+def export_run(
+    run: FinishedRun,
+    folder: str | os.PathLike,
+    data: ImageData,
+    formats: Sequence[str] = ("saved_model",),
+    normalization_inside: bool = True,
+) -> dict[str, Any]:
+    """Exports a run's network, in Keras's own layers alone, with what is known of it.
 
-
-def _told(row: Row) -> str:
-    return row.failed or f"test accuracy {100 * row.test_accuracy:.2f}%"
+    The accuracy is the one measured when the run ended: the test images are not touched
+    again. Returns the metadata, and raises what `dlth_tf.exporting.export` does.
+    """
+    row, task = run.row, run.task
+    experiment = ExperimentFolder(run.folder.parent.parent)
+    network = networks.build_network(
+        task.network, input_shape=data.input_shape, classes=data.classes
+    )
+    if row.shrunk_by:
+        shrunk_by = experiment.stage_named(row.shrunk_by)
+        network = shrink(network, Ticket.load(shrunk_by / TICKET))
+    set_weights(network, read_weights(experiment.stage_named(row.stages[-1])))
+    recorded = ("method", "sparsity", "seed", "weights_left", "flags", "versions", "run")
+    metadata = {
+        "network": task.network,
+        "dataset": task.dataset,
+        "classes": list(data.class_names),
+        **{name: getattr(row, name) for name in recorded},
+        "accuracy": {
+            "top1": row.test_accuracy,
+            "top5": row.test_top5,
+            "loss": row.test_loss,
+            "images": row.test_images,
+            "split": "test",
+        },
+    }
+    normalization = data.normalization if normalization_inside else None
+    return export(plain(network), folder, normalization, formats, metadata)

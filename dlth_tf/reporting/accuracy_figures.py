@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import offset_copy
 
 from dlth_tf.experiment.plan.methods import written
-from dlth_tf.experiment.results.row import Row, series, transforms
+from dlth_tf.experiment.results.comparison import Cell, Comparison
+from dlth_tf.experiment.results.row import Row
 from dlth_tf.reporting import drawing
-from dlth_tf.reporting.comparison import Cell, Comparison
 from dlth_tf.reporting.drawing import BAND, INK, SOFT_INK, Panel, Style
 
 _TOGETHER = 6
@@ -212,8 +212,8 @@ def _beside_dense(axes: Axes, dense: Cell) -> None:
 
 def _course(runs: Sequence[Row], metric: str) -> np.ndarray:
     """A metric over all epochs of a run, averaged over the runs that got so far."""
-    courses = [[v for phase in r.phases for v in series(phase, metric)] for r in runs]
-    epochs = [*itertools.zip_longest(*courses, fillvalue=math.nan)]
+    courses = [[e.get(metric) for phase in r.phases for e in phase] for r in runs]
+    epochs = np.array([*itertools.zip_longest(*courses)], float)
     return np.ma.masked_invalid(epochs).mean(axis=1).filled(math.nan)
 
 
@@ -226,7 +226,7 @@ def _name_phases(upper: Axes, lower: Axes, run: Row) -> None:
             for axes in (upper, lower):
                 axes.axvspan(begin + 0.5, end + 0.5, color=BAND, lw=0, zorder=0)
         name = "finetuning" if run.sparsity else "training"
-        if transforms(phase):
+        if phase in run.transformations:
             name = "transformation"
         elif place < len(run.phases) - 1:
             name = "pretraining"

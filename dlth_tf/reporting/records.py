@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from dlth_tf.experiment.engine.folder import EXPERIMENT, RESULT, RESULTS, STAGE, WEIGHTS
-from dlth_tf.experiment.plan.methods import cell_name
+from dlth_tf.experiment.results.comparison import cell_key
 from dlth_tf.experiment.results.row import Row, last_part
 
 _MARKS = (EXPERIMENT, RESULTS, "runs", "stages")
@@ -126,11 +126,6 @@ def read_experiment(folder: str | os.PathLike) -> Experiment:
         (experiment.failed if run.failed else experiment.runs).append(run)
     experiment.begun = list(_begun(folder))
     return experiment
-
-
-def cell_key(method: str, sparsity: float) -> str:
-    """A name for a method at a sparsity, fit for files and anchors."""
-    return re.sub(r"[^\w.-]+", "-", cell_name(method, sparsity))
 
 
 def _runs(experiment: Experiment) -> list[Row]:

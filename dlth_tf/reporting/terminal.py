@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dlth_tf.experiment.plan.methods import written
-from dlth_tf.reporting.comparison import Cell, Comparison
+from dlth_tf.experiment.results.comparison import Cell, Comparison
 from dlth_tf.reporting.records import Experiment
 
 _WIDEST, _NARROWEST = 48, 16

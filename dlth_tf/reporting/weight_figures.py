@@ -7,13 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from dlth_tf.experiment.plan.methods import written
-from dlth_tf.experiment.results.row import Row, series
+from dlth_tf.experiment.results.comparison import Cell, Comparison
+from dlth_tf.experiment.results.row import Row
 from dlth_tf.reporting import drawing
-from dlth_tf.reporting.comparison import Cell, Comparison
 from dlth_tf.reporting.drawing import INK, KEPT, LINES, REMOVED, RULE, Panel, Style
 from dlth_tf.reporting.records import Experiment
 
 _BEFORE = "initial weights"
+_COURSE = ("penalty", "kept_magnitude", "removed_magnitude")
 _BINS = 61
 _TICKS_AT_MOST = 24
 
@@ -137,7 +138,7 @@ def _course(experiment: Experiment, run: Row) -> np.ndarray:
     It begins before the first step, where the initial weights are there; a row of NaN
     parts one transformation from the next.
     """
-    rows: list[tuple[float, ...]] = []
+    rows: list[tuple[float | None, ...]] = []
     if len(run.transformations) == 1:
         for moment in _moments(experiment, run)[:1]:
             if moment.name == _BEFORE and moment.kept.size:
@@ -147,11 +148,10 @@ def _course(experiment: Experiment, run: Row) -> np.ndarray:
     for phase in run.transformations:
         if done:
             rows.append((done, math.nan, math.nan, math.nan))
-        names = ("penalty", "kept_magnitude", "removed_magnitude")
-        values = zip(*(series(phase, name) for name in names), strict=True)
-        rows += [(done + place, *value) for place, value in enumerate(values, 1)]
-        done += len(phase)
-    return np.array(rows)
+        for epoch in phase:
+            done += 1
+            rows.append((done, *map(epoch.get, _COURSE)))
+    return np.array(rows, float)
 
 
 def _moments(experiment: Experiment, run: Row) -> list[_Moment]:

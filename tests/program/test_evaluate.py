@@ -9,10 +9,9 @@ from absl.testing import flagsaver
 
 from dlth_tf import evaluate as program
 from dlth_tf import exporting
-from dlth_tf.evaluate import images_per_second
+from dlth_tf.evaluate import SavedClassifier, images_per_second
 from dlth_tf.experiment.engine.measuring import evaluate as evaluate_network
 from dlth_tf.metrics import expected_calibration_error, measure
-from dlth_tf.saved_classifier import SavedClassifier
 from official import data
 from tests.program.conftest import Outcome
 

@@ -15,9 +15,9 @@ from absl.testing import flagsaver
 
 from dlth_tf import report as program
 from dlth_tf import reporting
+from dlth_tf.experiment.results.comparison import Comparison
 from dlth_tf.experiment.results.row import Row
 from dlth_tf.reporting import accuracy_figures, printable, write_report
-from dlth_tf.reporting.comparison import Comparison
 from dlth_tf.reporting.drawing import styles
 from tests.program import synthetic
 from tests.program.conftest import ROOT, results_in

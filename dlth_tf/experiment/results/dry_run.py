@@ -9,7 +9,7 @@ from dlth_tf.experiment.plan.methods import written
 from dlth_tf.experiment.plan.runs import Run, images_of, stages_of
 from dlth_tf.experiment.plan.stages import Stage, TicketStage
 from dlth_tf.experiment.plan.trainings import EarlyBirdTraining, FitStage, GradualPruning
-from dlth_tf.experiment.results.table import aligned
+from dlth_tf.experiment.results.comparison import aligned
 from dlth_tf.tickets.ticket import Ticket
 
 _PLACED = TicketStage | EarlyBirdTraining | GradualPruning
@@ -30,9 +30,8 @@ def layer_tables(runs: Iterable[Run], context: Context) -> str:
     parts = []
     for (sparsity, placement), users in methods.items():
         words = f"sparsity {written(sparsity)} {placement.title}".strip()
-        note = ""
-        if placement.distribution == "global":
-            note = " Layers compete; so much a random ticket removes."
+        compete = placement.distribution == "global"
+        note = " Layers compete; so much a random ticket removes." * compete
         parts.append(f"{words} ({', '.join(dict.fromkeys(users))}):{note}")
         ticket = context.random_ticket(0, sparsity, placement)
         parts.append(_table(ticket, layer_costs(context.blueprint, ticket)))
@@ -41,28 +40,23 @@ def layer_tables(runs: Iterable[Run], context: Context) -> str:
 
 def _table(ticket: Ticket, cost: ModelCost) -> str:
     costs = {layer.name: layer for layer in cost.layers}
-    sparsities = ticket.sparsity_per_kernel()
-    rows = []
-    for name, sparsity in sparsities.items():
+    rows, total = [], 0
+    for name, sparsity in ticket.sparsity_per_kernel().items():
         shape = ticket.masks[name].shape
+        total += math.prod(shape)
         # A layer with several kernels, like a separable convolution, is counted as one.
         row = "x".join(map(str, shape)), math.prod(shape), sparsity, costs.get(name)
         rows.append(_row(name, *row))
-    total = sum(math.prod(ticket.masks[name].shape) for name in sparsities)
     return aligned([_LAYER_HEAD, *rows, _row("all", "", total, ticket.sparsity, cost)])
 
 
 def _row(
-    name: str,
-    shape: str,
-    weights: int,
-    sparsity: float,
-    cost: ModelCost | LayerCost | None,
+    name: str, shape: str, size: int, sparsity: float, cost: ModelCost | LayerCost | None
 ) -> tuple[str, ...]:
-    left = round(weights * (1 - sparsity))
+    left = round(size * (1 - sparsity))
     work = [cost.multiply_adds, cost.kept_multiply_adds] if cost else []
     words = [f"{number:,}" for number in work] or ["", ""]
-    return name, shape, f"{weights:,}", f"{sparsity:.4f}", f"{left:,}", *words
+    return name, shape, f"{size:,}", f"{sparsity:.4f}", f"{left:,}", *words
 
 
 def describe(runs: Sequence[Run], context: Context) -> str:
@@ -81,9 +75,9 @@ def describe(runs: Sequence[Run], context: Context) -> str:
     lines.append(f"{len(stages)} trainings, {len(done)} of them done:")
     for stage in stages:
         shared = sum(stage.key in keys for keys in needed)
-        note = f"  shared by {shared} runs" if shared > 1 else ""
-        note += "  at most" if isinstance(stage, FitStage) and stage.may_end_early else ""
-        note += f"  {status[stage.key]}" if status[stage.key] else ""
+        note = f"  shared by {shared} runs" * (shared > 1)
+        note += "  at most" * (isinstance(stage, FitStage) and stage.may_end_early)
+        note += f"  {status[stage.key]}" * bool(status[stage.key])
         lines.append(
             f"  {stage.title:<58} {stage.steps(sizes):>9,} steps "
             f"{stage.images(sizes):>14,} images{note}"

@@ -7,8 +7,6 @@ import typing
 from pathlib import PureWindowsPath
 from typing import Any
 
-import numpy as np
-
 Phase = list[dict[str, float | None]]
 """One training of a run: its metrics, epoch by epoch."""
 
@@ -108,22 +106,14 @@ class Row:
 
     @property
     def transformations(self) -> list[Phase]:
-        return [phase for phase in self.phases if transforms(phase)]
+        """Those with a penalty on the weights to remove."""
+        told = "removed_magnitude"
+        return [phase for phase in self.phases if any(told in epoch for epoch in phase)]
 
 
 def last_part(path: str) -> str:
     """The name of a folder on any system: results are moved between machines."""
     return PureWindowsPath(path).name
-
-
-def transforms(phase: Phase) -> bool:
-    """Whether it is a transformation, with a penalty on the weights to remove."""
-    return any("removed_magnitude" in epoch for epoch in phase)
-
-
-def series(phase: Phase, metric: str) -> np.ndarray:
-    """A metric at the end of each epoch; NaN where it was not recorded."""
-    return np.array([epoch.get(metric) for epoch in phase], float)
 
 
 def _fits(value: object, kind: Any) -> bool:

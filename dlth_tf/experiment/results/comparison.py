@@ -1,17 +1,20 @@
-"""The comparison that the runs of an experiment add up to."""
+"""The comparison that the runs of an experiment add up to, and the table of it."""
 
 import dataclasses
 import functools
 import itertools
 import math
+import re
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from scipy.stats import ttest_ind_from_stats
-
-from dlth_tf.experiment.plan.methods import METHODS, WITHOUT_SPARSITY, written
+from dlth_tf.experiment.plan.methods import METHODS, WITHOUT_SPARSITY, cell_name, written
 from dlth_tf.experiment.results.row import Row
-from dlth_tf.reporting.records import cell_key
+
+_HEAD = (
+    *("method", "sparsity", "test accuracy %", "weights left", "FLOPs left"),
+    *("images seen", "train FLOPs", "seeds"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,14 +61,17 @@ class Cell:
         spread = f" ± {self.spread:.2f}" if len(self.runs) > 1 else ""
         return f"{self.mean:.2f}{spread}"
 
-    @property
-    def cost(self) -> float | None:
-        """Mean cost of its runs in images seen, relative to dense."""
-        return _mean(run.train_cost for run in self.runs)
+    def average(self, number: str) -> float | None:
+        """The mean of what its runs' records say of a number, if they do."""
+        known = [
+            value for run in self.runs if (value := getattr(run, number)) is not None
+        ]
+        return statistics.mean(known) if known else None
 
     @property
-    def weights_left(self) -> float | None:
-        return _mean(run.weights_left for run in self.runs)
+    def cost(self) -> float | None:
+        """Images seen in training, relative to dense."""
+        return self.average("train_cost")
 
     @property
     def sampling_error(self) -> float:
@@ -81,6 +87,8 @@ class Cell:
         differ by less than the standard error of a difference measured on so many test
         images. One seed has no spread to test.
         """
+        from scipy.stats import ttest_ind_from_stats  # It takes its time, unlike a table.
+
         a, b = ((cell.mean, cell.spread, len(cell.runs)) for cell in (self, other))
         test = ttest_ind_from_stats(*a, *b, equal_var=False)
         errors = math.hypot(self.sampling_error, other.sampling_error)
@@ -137,7 +145,8 @@ class Comparison:
 
     def weights_left(self, sparsity: float) -> str:
         """The share of weights left at a sparsity, if all methods leave the same."""
-        left = {f"{c.weights_left:.1%}" for c in self.at(sparsity) if c.weights_left}
+        shares = [cell.average("weights_left") for cell in self.at(sparsity)]
+        left = {f"{share:.1%}" for share in shares if share}
         return left.pop() if len(left) == 1 else ""
 
     def range(self) -> tuple[float, float]:
@@ -152,7 +161,52 @@ def method_place(method: str) -> tuple[int, str]:
     return (known.index(method) if method in known else len(known), method)
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
-    """The mean of the values that are known."""
-    known = [value for value in values if value is not None]
-    return statistics.mean(known) if known else None
+def cell_key(method: str, sparsity: float) -> str:
+    """A name for a method at a sparsity, fit for files and anchors."""
+    return re.sub(r"[^\w.-]+", "-", cell_name(method, sparsity))
+
+
+def table(rows: Iterable[Row]) -> str:
+    """Accuracy, size and cost, by method and sparsity, as Markdown.
+
+    All numbers are means over seeds, accuracy with the sample standard deviation. Weights
+    left counts the kernels; FLOPs left is for one image, zeros skipped. Images seen and
+    FLOPs of the training are relative to training the dense network once; there, too,
+    the steps of a fixed ticket skip its zeros, while pretraining and transformation are
+    dense. A run that failed has a row of its own, and counts in no mean.
+    """
+    lines: list[Sequence[str]] = [_HEAD]
+    for cell in Comparison.of(rows).cells:
+        name = cell.method, written(cell.sparsity)
+        finished = tuple(run for run in cell.runs if run.failed is None)
+        if finished:
+            lines.append((*name, *_numbers(dataclasses.replace(cell, runs=finished))))
+        for run in cell.runs:
+            if run.failed is not None:
+                lines.append((*name, run.failed, *"----", f"seed {run.seed}"))
+    return aligned(lines)
+
+
+def _numbers(cell: Cell) -> list[str]:
+    def average(number: str) -> float:
+        known = cell.average(number)
+        return math.nan if known is None else known
+
+    dense = average("dense_multiply_adds") or math.nan
+    return [
+        cell.accuracy,
+        f"{100 * average('weights_left'):.1f}%",
+        f"{100 * average('multiply_adds_left') / dense:.1f}%",
+        f"{average('train_cost'):.2f}x",
+        f"{average('train_flops_cost'):.2f}x",
+        str(len(cell.runs)),
+    ]
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as a Markdown table, the first row being its head."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = [map(str.ljust, row, widths) for row in rows]
+    lines = [f"| {' | '.join(row)} |" for row in padded]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
