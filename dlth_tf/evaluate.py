@@ -7,7 +7,6 @@ Nothing but the SavedModel is needed; another program may have made it.
 
 import dataclasses
 import json
-import os
 import statistics
 import timeit
 from collections.abc import Callable, Iterable
@@ -26,7 +25,8 @@ from official.common.path_flag import DEFINE_path
 program_flags.register()
 FLAGS = program_flags.FLAGS
 
-for of_training in ("dataset", "data_dir", "train_examples", "validation_fraction"):
+_OF_TRAINING = ("data_dir", "train_examples", "validation_fraction")
+for of_training in ("dataset", *_OF_TRAINING):
     flags.declare_key_flag(of_training)
 DEFINE_path("saved_model", None, "Folder of the SavedModel.")
 flags.DEFINE_enum(
@@ -65,7 +65,8 @@ def main() -> None:
             f"training. Received: {FLAGS.validation_fraction}"
         )
     command_line.start_tensorflow_quietly()
-    classifier = SavedClassifier(FLAGS.saved_model, FLAGS.signature, FLAGS.output_name)
+    folder = Path(FLAGS.saved_model)
+    classifier = SavedClassifier(folder, FLAGS.signature, FLAGS.output_name)
     if FLAGS.normalize and classifier.takes_whole_numbers:
         raise ValueError("--normalize: this SavedModel takes pixels, whole numbers.")
     images = _images()
@@ -97,7 +98,7 @@ class SavedClassifier:
 
     Images may be wanted as `[batch, height, width, channels]`, with channels first,
     without the axis of a single channel, or flat, in any numeric type, in batches of any
-    or of one size: the signature says which. `signature` may be left out if it is
+    or of one size: the signature says which. `signature` may be None if it is
     `serving_default` or the only one, `output` if it is `logits`, `probabilities` or the
     only one.
 
@@ -107,19 +108,14 @@ class SavedClassifier:
         OSError: the SavedModel is damaged.
     """
 
-    def __init__(
-        self,
-        folder: str | os.PathLike,
-        signature: str | None = None,
-        output: str | None = None,
-    ):
+    def __init__(self, folder: Path, signature: str | None, output: str | None):
         import tensorflow as tf
 
-        if not any(Path(folder).glob("saved_model.pb*")):
+        if not any(folder.glob("saved_model.pb*")):
             raise ValueError(f"'{folder}' holds no SavedModel (no saved_model.pb).")
         try:
             # The functions die with the object that they were loaded with.
-            self._loaded = tf.saved_model.load(os.fspath(folder))
+            self._loaded = tf.saved_model.load(str(folder))
         except Exception as error:
             # TensorFlow raises errors of every kind on damaged files.
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -200,12 +196,8 @@ def _chosen(
 
 
 def _images() -> data.ImageData:
-    images = data.load(
-        FLAGS.dataset,
-        data_dir=FLAGS.data_dir,
-        train_examples=FLAGS.train_examples,
-        validation_fraction=FLAGS.validation_fraction,
-    )
+    given = {name: FLAGS[name].value for name in _OF_TRAINING}
+    images = data.load(FLAGS.dataset, **given)
     if FLAGS.normalize:
         return images
     channels = images.input_shape[-1]
@@ -255,10 +247,8 @@ def _table(report: dict) -> str:
     }
     for name, part in report["per_class"].items():
         rows[f"class {name}"] = "no images" if part is None else f"{part:.2%}"
-    head = (
-        f"{Path(report['saved_model'])} on {report['images']:,} images of "
-        f"{report['dataset']} ({report['split']})"
-    )
+    images = f"{report['images']:,} images of {report['dataset']} ({report['split']})"
+    head = f"{Path(report['saved_model'])} on {images}"
     width = max(map(len, rows))
     return "\n".join([head, *(f"  {name:<{width}}  {rows[name]:>10}" for name in rows)])
 

@@ -40,9 +40,8 @@ def export(
     `saved_model.pb`. Each takes images `[batch, height, width, channels]` as float32, the
     SavedModel as uint8 too, and gives `logits` and `probabilities`, `[batch, classes]`.
     The SavedModel's outputs are compared with the network's before the folder gets its
-    name: `largest_difference` in the metadata. BatchNorm is folded into the layers before
-    it where there is one (`dlth_tf.fold_batch_norm`), but not in the `.keras` file, on
-    which training may go on.
+    name: `largest_difference` in the metadata. BatchNorm is folded (`fold_batch_norm`)
+    but in the `.keras` file, on which training may go on.
 
     Args:
         network: from normalised images to logits, made of Keras's own layers.
@@ -55,10 +54,6 @@ def export(
         ValueError: the folder is not empty, an unknown format, a layer not of Keras.
         ExportFailed: a converter failed, or what was written computes something else.
         RuntimeError: Keras does not run on TensorFlow.
-
-    Example:
-
-    >>> export(model, "exports/digits", formats=("saved_model", "keras"))
     """
     _check(formats)
     model = folded = _serving_model(network, normalization)
@@ -191,19 +186,16 @@ def _compare(folder: Path, model: keras.Model) -> float:
 
 
 def _interface(model: keras.Model, normalization: Normalization | None) -> dict:
+    images = {"shape": [None, *model.input_shape[1:]], "dtype": "float32"}
     inside: dict | str = "not inside: images must come normalised"
+    signatures = ["serving_default", "serve"]
     if normalization:
-        inside = {
-            "scale": normalization.scale,
-            "mean": list(normalization.mean),
-            "std": list(normalization.std),
-        }
-    signatures = ["serving_default", "serve", "serve_uint8"]
+        mean, std = list(normalization.mean), list(normalization.std)
+        inside = {"scale": normalization.scale, "mean": mean, "std": std}
+        signatures.append("serve_uint8")
     return {
-        "inputs": {
-            "images": {"shape": [None, *model.input_shape[1:]], "dtype": "float32"}
-        },
-        "signatures": signatures if normalization else signatures[:2],
+        "inputs": {"images": images},
+        "signatures": signatures,
         "outputs": [_LOGITS, _PROBABILITIES],
         "normalization": inside,
     }

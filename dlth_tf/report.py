@@ -31,9 +31,9 @@ def main() -> None:
     from dlth_tf import reporting  # It takes its time, which --help must not.
 
     if FLAGS.text:
-        columns = shutil.get_terminal_size().columns
-        text = reporting.report_text(FLAGS.output_dir, columns)
-        command_line.show(reporting.printable(text, sys.stdout.encoding or "utf-8"))
+        columns, encoding = shutil.get_terminal_size().columns, sys.stdout.encoding
+        text = reporting.report_text(FLAGS.output_dir, columns, encoding or "utf-8")
+        command_line.show(text)
         return
     written = reporting.write_report(FLAGS.output_dir)
     for line in written.skipped:

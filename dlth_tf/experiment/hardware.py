@@ -63,35 +63,27 @@ flags.DEFINE_bool(
 
 @dataclasses.dataclass(frozen=True)
 class Hardware:
-    """What networks are trained under, and whether XLA compiles the training step.
-
-    Raises:
-        ValueError: XLA is to compile a step that it can't.
-    """
+    """What networks are trained under, and whether XLA compiles the training step."""
 
     strategy: "tf.distribute.Strategy | keras.distribution.DataParallel | None" = None
     jit_compile: bool = False
 
     def __post_init__(self) -> None:
-        if not self.jit_compile or self.strategy is None or self.replicas == 1:
+        replicas = strategies.replicas_of(self.strategy)
+        if not self.jit_compile or self.strategy is None or replicas == 1:
             return
         devices = self.strategy.extended.worker_devices
         if len(devices) > 1 or "GPU" not in devices[0]:
             raise ValueError(
                 "--jit_compile needs one device, or one GPU per process: XLA sums no "
-                f"gradients otherwise. Received: {len(devices)} of {self.replicas} "
-                f"replicas in this process, the first on {devices[0]}"
+                f"gradients otherwise. Received: {len(devices)} of {replicas} replicas "
+                f"in this process, the first on {devices[0]}"
             )
 
     @property
     def workers(self) -> Workers:
         """The processes that train together."""
         return Workers(self.strategy)
-
-    @property
-    def replicas(self) -> int:
-        """Devices of all workers."""
-        return strategies.replicas_of(self.strategy)
 
     def scope(self) -> contextlib.AbstractContextManager:
         """Where networks that are to be trained are made."""
@@ -101,7 +93,7 @@ class Hardware:
 ONE_DEVICE = Hardware()
 
 
-def check_batches(sizes: Mapping[str, int], replicas: int) -> None:
+def _check_batches(sizes: Mapping[str, int], replicas: int) -> None:
     """Raises a ValueError if so many replicas can't share batches of these sizes."""
     uneven = {flag: size for flag, size in sizes.items() if size % replicas}
     if uneven:
@@ -138,7 +130,7 @@ def parsed_hardware(batch_sizes: Mapping[str, int]) -> Hardware:
         strategy = start_tensorflow_quietly(begin)
     # On JAX every step is compiled.
     found = Hardware(strategy, FLAGS.jit_compile and backend == "tensorflow")
-    check_batches(batch_sizes, found.replicas)
+    _check_batches(batch_sizes, strategies.replicas_of(found.strategy))
     return found
 
 
@@ -156,7 +148,7 @@ def _strategy(
     if cluster:
         # Before anybody is waited for.
         devices = len(strategies.usable_gpus(FLAGS.num_gpus)) or 1
-        check_batches(batch_sizes, devices * len(cluster.hosts))
+        _check_batches(batch_sizes, devices * len(cluster.hosts))
     return strategies.make_strategy(
         name, FLAGS.num_gpus, FLAGS.all_reduce_alg, cluster, messages
     )

@@ -6,14 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dlth_tf.experiment.command_line import FAILURE, say, with_advice
+from dlth_tf.experiment.engine import folder as files
 from dlth_tf.experiment.engine.computing import check, obtain
 from dlth_tf.experiment.engine.context import Context
-from dlth_tf.experiment.engine.folder import (
-    EXPORT,
-    TICKET,
-    ExperimentFolder,
-    read_weights,
-)
 from dlth_tf.experiment.engine.lock import InUse
 from dlth_tf.experiment.plan.runs import Run, batch_sizes, stages_of
 from dlth_tf.experiment.plan.stages import StageFailed
@@ -32,11 +27,7 @@ _LOOK_AGAIN_SECONDS = 1.0
 
 
 def check_runs(runs: Sequence[Run], context: Context) -> None:
-    """Finds what is wrong with the settings before anything is trained.
-
-    Raises:
-        ValueError: one of them makes no sense with this network, data or backend.
-    """
+    """Raises a ValueError for settings that don't go with this network, data, backend."""
     networks.check_exists(context.task.network)
     train_size = context.sizes.train_size
     for flag, size in batch_sizes(runs).items():
@@ -95,13 +86,14 @@ def export_runs(runs: Sequence[Run], context: Context, results: Results) -> int:
     """Exports each run that is not exported yet, less those that failed."""
     for run in runs:
         folder = context.folder.run(run.name)
-        if (folder / EXPORT).exists() or results.failure(run):
+        exported = folder / files.EXPORT
+        if exported.exists() or results.failure(run):
             continue
         try:
-            export_run(FinishedRun.read(folder), folder / EXPORT, context.data)
+            export_run(FinishedRun.read(folder), exported, context.data)
         except (RuntimeError, OSError) as error:
             return say(f"{run.name}: {error}", FAILURE)
-        context.reporter.line(f"Exported: {folder / EXPORT}")
+        context.reporter.line(f"Exported: {exported}")
     return 0
 
 
@@ -118,14 +110,14 @@ def export_run(
     again. Returns the metadata, and raises what `dlth_tf.exporting.export` does.
     """
     row, task = run.row, run.task
-    experiment = ExperimentFolder(run.folder.parent.parent)
+    experiment = files.ExperimentFolder(run.folder.parent.parent)
     network = networks.build_network(
         task.network, input_shape=data.input_shape, classes=data.classes
     )
     if row.shrunk_by:
         shrunk_by = experiment.stage_named(row.shrunk_by)
-        network = shrink(network, Ticket.load(shrunk_by / TICKET))
-    set_weights(network, read_weights(experiment.stage_named(row.stages[-1])))
+        network = shrink(network, Ticket.load(shrunk_by / files.TICKET))
+    set_weights(network, files.read_weights(experiment.stage_named(row.stages[-1])))
     recorded = ("method", "sparsity", "seed", "weights_left", "flags", "versions", "run")
     metadata = {
         "network": task.network,
@@ -133,11 +125,8 @@ def export_run(
         "classes": list(data.class_names),
         **{name: getattr(row, name) for name in recorded},
         "accuracy": {
-            "top1": row.test_accuracy,
-            "top5": row.test_top5,
-            "loss": row.test_loss,
-            "images": row.test_images,
-            "split": "test",
+            **{"top1": row.test_accuracy, "top5": row.test_top5, "loss": row.test_loss},
+            **{"images": row.test_images, "split": "test"},
         },
     }
     normalization = data.normalization if normalization_inside else None

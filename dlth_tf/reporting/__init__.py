@@ -24,8 +24,6 @@ from dlth_tf.reporting.records import Experiment, read_experiment
 from dlth_tf.reporting.terminal import as_text, printable
 from dlth_tf.storage.files import atomic_write
 
-__all__ = ["Written", "command", "printable", "report_text", "write_report"]
-
 # Flags that say which run it is, or where and how far it was to go.
 _OF_ONE_RUN = (
     *("method", "sparsity", "seed", "output_dir", "data_dir", "checkpoint_every"),
@@ -50,10 +48,10 @@ def write_report(output_dir: str | os.PathLike) -> Written:
     Raises:
         FileNotFoundError: there is nothing of an experiment in the folder.
     """
-    experiment = read_experiment(output_dir)
-    comparison = Comparison.of(experiment.runs)
-    gallery = _draw(experiment, comparison)
     folder = Path(output_dir)
+    experiment = read_experiment(folder)
+    comparison = Comparison(experiment.runs)
+    gallery = _draw(experiment, comparison)
     panels = [panel for section in gallery.values() for panel in section]
     for panel in panels:
         with atomic_write(folder / "figures" / f"{panel.name}.svg") as file:
@@ -63,10 +61,13 @@ def write_report(output_dir: str | os.PathLike) -> Written:
     return Written(folder / REPORT, len(panels), experiment.skipped)
 
 
-def report_text(output_dir: str | os.PathLike, columns: int = 80) -> str:
+def report_text(
+    output_dir: str | os.PathLike, columns: int = 80, encoding: str = "utf-8"
+) -> str:
     """The comparison as a table with small charts, so many columns wide."""
     experiment = read_experiment(output_dir)
-    return as_text(experiment, Comparison.of(experiment.runs), columns)
+    text = as_text(experiment, Comparison(experiment.runs), columns)
+    return printable(text, encoding)
 
 
 @matplotlib.style.context("dlth_tf.reporting.templates.figures")
@@ -92,9 +93,8 @@ def _draw(experiment: Experiment, comparison: Comparison) -> dict[str, list[Pane
                 drawn.append(figure(*given, subject))
             except Exception as error:
                 name = subject.title if isinstance(subject, Cell) else subject
-                experiment.skipped.append(
-                    f"A figure of {name} could not be drawn: {error!r}"
-                )
+                note = f"A figure of {name} could not be drawn: {error!r}"
+                experiment.skipped.append(note)
         return [panel for panel in drawn if panel]
 
     return {
@@ -148,11 +148,7 @@ def _settings(run: Row) -> dict[str, object]:
 def _shared_settings(runs: Iterable[Row]) -> dict[str, object]:
     """Those that have one value in all runs."""
     first, *others = [_settings(run) for run in runs if run.flags] or [{}]
-    return {
-        name: value
-        for name, value in first.items()
-        if all(name in other and other[name] == value for other in others)
-    }
+    return {n: v for n, v in first.items() if all((n, v) in o.items() for o in others)}
 
 
 def command(cell: Cell) -> list[str]:
@@ -164,10 +160,10 @@ def command(cell: Cell) -> list[str]:
     for name, value in _settings(cell.runs[0]).items():
         if name not in DESCRIBED or value == DESCRIBED[name].default:
             continue
+        if isinstance(value, list):
+            value = DESCRIBED[name].serializer.serialize(value)
         if isinstance(value, bool):
             words.append(f"--{name}" if value else f"--no{name}")
         else:
-            if isinstance(value, list):
-                value = DESCRIBED[name].serializer.serialize(value)
             words.append(shlex.quote(f"--{name}={value}"))
     return words

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import offset_copy
 
 from dlth_tf.experiment.plan.methods import written
-from dlth_tf.experiment.results.comparison import Cell, Comparison
+from dlth_tf.experiment.results.comparison import Cell, Comparison, reached
 from dlth_tf.experiment.results.row import Row
 from dlth_tf.reporting import drawing
 from dlth_tf.reporting.drawing import BAND, INK, SOFT_INK, Panel, Style
@@ -190,7 +190,7 @@ def _position(sparsity: float) -> float:
 
 def _ends(cells: Sequence[Cell]) -> tuple[float, float]:
     """Of an axis that has room for all cells."""
-    low, high = Comparison(tuple(cells)).range()
+    low, high = reached(cells)
     room = max(0.06 * (high - low), 0.05)
     return low - room, high + room
 

@@ -289,7 +289,7 @@ def test_a_damaged_saved_model(evaluate, exported, tmp_path):
 
 def test_batches_of_one_size_are_filled_up(tmp_path):
     folder = module(tmp_path, product, (7, 64), "float32")
-    classifier = SavedClassifier(folder)
+    classifier = SavedClassifier(folder, None, None)
     images = np.random.default_rng(1).integers(0, 17, (16, 8, 8, 1)).astype(np.float32)
     expected = images.reshape(16, 64) @ next(iter(classifier.weights().values()))
     found = classifier(images)

@@ -194,7 +194,7 @@ def test_size_is_the_mean_of_the_seeds_like_the_accuracy():
 
 def test_size_in_the_report_is_the_mean_of_the_seeds():
     runs = [row(s, 0.1 + 0.1 * s) for s in range(2)]
-    (cell,) = Comparison.of(runs).cells
+    (cell,) = Comparison(runs).cells
     assert cell.average("weights_left") == pytest.approx(0.15)
 
 

@@ -1,22 +1,19 @@
-"""A run's row, made of what was audited, measured and counted.
-
-A run whose weights, steps or outputs do not stand the audit has no numbers.
-"""
+"""A run's row: weights, steps and outputs are audited before any number is told."""
 
 import math
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
 
 from dlth_tf.cost import layer_costs
 from dlth_tf.experiment.engine.context import Context
-from dlth_tf.experiment.engine.measuring import Measured, evaluate
+from dlth_tf.experiment.engine.measuring import evaluate
 from dlth_tf.experiment.engine.trainings import multiply_adds
 from dlth_tf.experiment.plan.runs import Run
-from dlth_tf.experiment.plan.stages import Stage, StageFailed, WeightsStage
+from dlth_tf.experiment.plan.stages import Stage, StageFailed
 from dlth_tf.experiment.plan.trainings import FitStage
 from dlth_tf.experiment.results.row import Row
 from dlth_tf.network.kernels import kernel_shapes, maskable_kernels
@@ -31,7 +28,7 @@ Records = Mapping[Stage, Mapping[str, Any]]
 
 
 def finished_row(run: Run, context: Context) -> Row:
-    """Looks at a run whose stages are done, and measures it on the test set.
+    """Audits a run whose stages are done, and measures it on the test set.
 
     Raises:
         StageFailed: its numbers would be no evidence.
@@ -43,7 +40,11 @@ def finished_row(run: Run, context: Context) -> Row:
     _check_steps(records, context)
     _check_weights(stage, network, ticket)
     measured = evaluate(network, context.data, "test", context.hardware.workers)
-    _check_measured(stage, measured, context.data.split_size("test"))
+    if measured.not_finite:
+        some = f"{measured.not_finite} of {measured.images} test images"
+        _fail(stage, f"the outputs of {some} are not finite")
+    if measured.images != (size := context.data.split_size("test")):
+        _fail(stage, f"{measured.images} of {size} test images were measured")
     return Row(
         **_identity(run),
         test_accuracy=measured.accuracy,
@@ -71,8 +72,8 @@ def failed_row(run: Run, context: Context, failure: StageFailed) -> Row:
 
 
 def _identity(run: Run) -> dict[str, Any]:
-    names = {"key": run.stage.key, "method": run.method}
-    return names | {"sparsity": run.trial.sparsity, "seed": run.trial.seed}
+    cell = {"method": run.method, "sparsity": run.trial.sparsity, "seed": run.trial.seed}
+    return cell | {"key": run.stage.key}
 
 
 def _check_steps(records: Records, context: Context) -> None:
@@ -82,43 +83,26 @@ def _check_steps(records: Records, context: Context) -> None:
     """
     overflows = context.task.mixed_precision == "float16"
     for stage, record in records.items():
-        if not isinstance(stage, FitStage):
-            continue
-        planned, taken = stage.steps(context.data), record["steps"]
-        as_planned = taken == planned or (stage.may_end_early or overflows)
-        if not (as_planned and 0 < taken <= planned):
-            raise StageFailed(
-                stage, f"failed: it took {taken} of {planned} optimizer steps"
-            )
+        if isinstance(stage, FitStage):
+            planned, taken = stage.steps(context.data), record["steps"]
+            least = 1 if stage.may_end_early or overflows else planned
+            if not 0 < least <= taken <= planned:
+                _fail(stage, f"it took {taken} of {planned} optimizer steps")
 
 
-def _check_weights(
-    stage: WeightsStage, network: keras.Model, ticket: Ticket | None
-) -> None:
+def _check_weights(stage: Stage, network: keras.Model, ticket: Ticket | None) -> None:
     """Makes sure that weights are finite, and zero wherever a ticket removes them."""
     for name, value in get_weights(network).items():
         if not np.isfinite(value).all():
-            raise StageFailed(stage, f"failed: weights of '{name}' are not finite")
+            _fail(stage, f"weights of '{name}' are not finite")
     for name, variable, mask in ticket.pairs(network) if ticket else ():
         left = np.count_nonzero(keras.ops.convert_to_numpy(variable)[~mask])
         if left:
-            raise StageFailed(
-                stage, f"failed: {left} removed weights of '{name}' are not zero"
-            )
+            _fail(stage, f"{left} removed weights of '{name}' are not zero")
 
 
-def _check_measured(stage: WeightsStage, measured: Measured, test_size: int) -> None:
-    """Makes sure that all test images were measured, and none without a finite output."""
-    if measured.not_finite:
-        raise StageFailed(
-            stage,
-            f"failed: the outputs of {measured.not_finite} of {measured.images} test "
-            "images are not finite",
-        )
-    if measured.images != test_size:
-        raise StageFailed(
-            stage, f"failed: {measured.images} of {test_size} test images were measured"
-        )
+def _fail(stage: Stage, why: str) -> NoReturn:
+    raise StageFailed(stage, f"failed: {why}")
 
 
 def weights_left(network: keras.Model, ticket: Ticket | None) -> Ticket:

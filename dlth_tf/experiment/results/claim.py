@@ -14,19 +14,15 @@ from dlth_tf.experiment.plan.runs import Experiment, Shard
 from dlth_tf.experiment.results.results import writing
 from dlth_tf.storage.files import remove_temporaries
 
-_ASKED = "asked"
 _BEGINNING_SECONDS = 10.0
 
 
 def check_free(folder: Path, experiment: Experiment) -> None:
-    """Makes sure that a folder is free or this experiment's.
-
-    Raises:
-        ValueError: it holds something else; the message names the difference.
-    """
+    """Raises a ValueError if a folder is neither free nor this experiment's."""
     path = folder / EXPERIMENT
     if path.exists():
-        differences = _differences(read_json(path), _protocol(experiment))
+        ours = _as_json(dataclasses.asdict(experiment.protocol))
+        differences = _differences(read_json(path), ours)
         if differences:
             raise ValueError(
                 f"--output_dir '{folder}' holds another experiment: "
@@ -40,19 +36,16 @@ def check_free(folder: Path, experiment: Experiment) -> None:
 
 
 def claim(folder: Path, experiment: Experiment) -> None:
-    """Marks a folder as this experiment's, and notes which runs are asked for.
-
-    Raises:
-        ValueError: another program has made it another experiment's.
-    """
+    """Marks a free folder as this experiment's, and notes which runs are asked for."""
     path = folder / EXPERIMENT
     with writing(folder):
         check_free(folder, experiment)
         remove_temporaries(folder)
-        there = read_json(path) if path.exists() else _protocol(experiment)
-        asked, new = there.get(_ASKED, []), _as_json(experiment.grid())
+        ours = dataclasses.asdict(experiment.protocol)
+        there = read_json(path) if path.exists() else ours
+        asked, new = there.get("asked", []), _as_json(experiment.grid())
         if not path.exists() or new not in asked:
-            write_json(path, there | {_ASKED: [*asked, new]})
+            write_json(path, there | {"asked": [*asked, new]})
 
 
 @contextlib.contextmanager
@@ -86,10 +79,6 @@ def in_use(
         if note:
             tell(note)
         yield
-
-
-def _protocol(experiment: Experiment) -> dict[str, Any]:
-    return _as_json(dataclasses.asdict(experiment.protocol))
 
 
 def _as_json(settings: dict[str, Any]) -> dict[str, Any]:

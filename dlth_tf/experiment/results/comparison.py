@@ -1,7 +1,5 @@
 """The comparison that the runs of an experiment add up to, and the table of it."""
 
-import dataclasses
-import functools
 import itertools
 import math
 import re
@@ -17,61 +15,33 @@ _HEAD = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
 class Cell:
-    """The runs of one method at one sparsity, one for each seed; all in percent."""
+    """The runs of one method at one sparsity, one for each seed; all in percent.
 
-    method: str
-    sparsity: float
-    runs: tuple[Row, ...]
+    `spread` is the sample standard deviation over seeds, NaN for one seed, `reach` goes
+    from one spread below the mean to one above, `cost` is that in images seen.
+    """
 
-    @property
-    def key(self) -> str:
-        return cell_key(self.method, self.sparsity)
-
-    @property
-    def title(self) -> str:
-        if self.method in WITHOUT_SPARSITY:
-            return self.method
-        return f"{self.method} at sparsity {written(self.sparsity)}"
-
-    @functools.cached_property
-    def percents(self) -> list[float]:
-        """Test accuracy of each seed."""
-        return [100 * run.test_accuracy for run in self.runs]
-
-    @property
-    def mean(self) -> float:
-        return statistics.mean(self.percents)
-
-    @property
-    def spread(self) -> float:
-        """Sample standard deviation over seeds; NaN for one seed."""
-        return statistics.stdev(self.percents) if len(self.runs) > 1 else math.nan
-
-    @property
-    def reach(self) -> tuple[float, float]:
-        """One spread below the mean, and one above."""
-        spread = self.spread if len(self.runs) > 1 else 0.0
-        return self.mean - spread, self.mean + spread
-
-    @property
-    def accuracy(self) -> str:
-        """As it is written: mean ± spread."""
-        spread = f" ± {self.spread:.2f}" if len(self.runs) > 1 else ""
-        return f"{self.mean:.2f}{spread}"
+    def __init__(self, method: str, sparsity: float, runs: Sequence[Row]):
+        self.method, self.sparsity, self.runs = method, sparsity, runs
+        self.key = cell_key(method, sparsity)
+        at = f" at sparsity {written(sparsity)}" * (method not in WITHOUT_SPARSITY)
+        self.title = f"{method}{at}"
+        self.percents = [100 * run.test_accuracy for run in runs]
+        self.mean = statistics.mean(self.percents)
+        self.reach, self.spread = (self.mean, self.mean), math.nan
+        self.accuracy = f"{self.mean:.2f}"
+        if len(runs) > 1:
+            self.spread = statistics.stdev(self.percents)
+            self.reach = self.mean - self.spread, self.mean + self.spread
+            self.accuracy += f" ± {self.spread:.2f}"
+        self.cost = self.average("train_cost")
 
     def average(self, number: str) -> float | None:
         """The mean of what its runs' records say of a number, if they do."""
-        known = [
-            value for run in self.runs if (value := getattr(run, number)) is not None
-        ]
+        values = [getattr(run, number) for run in self.runs]
+        known = [value for value in values if value is not None]
         return statistics.mean(known) if known else None
-
-    @property
-    def cost(self) -> float | None:
-        """Images seen in training, relative to dense."""
-        return self.average("train_cost")
 
     @property
     def sampling_error(self) -> float:
@@ -95,34 +65,17 @@ class Cell:
         return bool(test.pvalue > 0.05) or abs(self.mean - other.mean) <= errors
 
 
-@dataclasses.dataclass(frozen=True)
 class Comparison:
     """All cells of an experiment, dense and the methods that have a sparsity apart."""
 
-    cells: tuple[Cell, ...]
-
-    @classmethod
-    def of(cls, runs: Iterable[Row]) -> "Comparison":
+    def __init__(self, runs: Iterable[Row]):
         ordered = sorted(runs, key=lambda r: (r.sparsity, method_place(r.method), r.seed))
         grouped = itertools.groupby(ordered, lambda run: (run.method, run.sparsity))
-        return cls(tuple(Cell(*cell, tuple(runs)) for cell, runs in grouped))
-
-    @property
-    def methods(self) -> list[str]:
-        """In the order of the program's list; ones it does not know come last."""
-        return sorted({cell.method for cell in self.cells}, key=method_place)
-
-    @property
-    def sparsities(self) -> list[float]:
-        return sorted({cell.sparsity for cell in self.sparse})
-
-    @property
-    def dense(self) -> Cell | None:
-        return next((c for c in self.cells if c.method in WITHOUT_SPARSITY), None)
-
-    @property
-    def sparse(self) -> list[Cell]:
-        return [cell for cell in self.cells if cell.method not in WITHOUT_SPARSITY]
+        self.cells = [Cell(*cell, tuple(runs)) for cell, runs in grouped]
+        self.sparse = [c for c in self.cells if c.method not in WITHOUT_SPARSITY]
+        self.dense = next((c for c in self.cells if c not in self.sparse), None)
+        self.methods = sorted({cell.method for cell in self.cells}, key=method_place)
+        self.sparsities = sorted({cell.sparsity for cell in self.sparse})
 
     def at(self, sparsity: float) -> list[Cell]:
         """The cells of one sparsity, in the order of the methods."""
@@ -149,14 +102,15 @@ class Comparison:
         left = {f"{share:.1%}" for share in shares if share}
         return left.pop() if len(left) == 1 else ""
 
-    def range(self) -> tuple[float, float]:
-        """Accuracies between which all means, spreads and seeds lie."""
-        reached = [v for cell in self.cells for v in (*cell.reach, *cell.percents)]
-        return min(reached, default=0.0), max(reached, default=100.0)
+
+def reached(cells: Iterable[Cell]) -> tuple[float, float]:
+    """Accuracies between which all means, spreads and seeds lie."""
+    values = [value for cell in cells for value in (*cell.reach, *cell.percents)]
+    return min(values, default=0.0), max(values, default=100.0)
 
 
 def method_place(method: str) -> tuple[int, str]:
-    """Where a method stands in every list."""
+    """Where a method stands in every list; ones that are not known come last."""
     known = list(METHODS)
     return (known.index(method) if method in known else len(known), method)
 
@@ -171,20 +125,19 @@ def table(rows: Iterable[Row]) -> str:
 
     All numbers are means over seeds, accuracy with the sample standard deviation. Weights
     left counts the kernels; FLOPs left is for one image, zeros skipped. Images seen and
-    FLOPs of the training are relative to training the dense network once; there, too,
-    the steps of a fixed ticket skip its zeros, while pretraining and transformation are
-    dense. A run that failed has a row of its own, and counts in no mean.
+    train FLOPs are relative to training the dense network once; the steps of a fixed
+    ticket skip its zeros, pretraining and transformation are dense. A run that failed has
+    a row of its own, and counts in no mean.
     """
-    lines: list[Sequence[str]] = [_HEAD]
-    for cell in Comparison.of(rows).cells:
-        name = cell.method, written(cell.sparsity)
-        finished = tuple(run for run in cell.runs if run.failed is None)
-        if finished:
-            lines.append((*name, *_numbers(dataclasses.replace(cell, runs=finished))))
-        for run in cell.runs:
-            if run.failed is not None:
-                lines.append((*name, run.failed, *"----", f"seed {run.seed}"))
-    return aligned(lines)
+    rows = list(rows)
+    finished = Comparison(row for row in rows if row.failed is None).cells
+    lines = [(cell.sparsity, cell.method, _numbers(cell)) for cell in finished]
+    for row in rows:
+        if row.failed is not None:
+            numbers = [row.failed, *"----", f"seed {row.seed}"]
+            lines.append((row.sparsity, row.method, numbers))
+    lines.sort(key=lambda line: (line[0], method_place(line[1])))
+    return aligned([_HEAD, *((m, written(s), *numbers) for s, m, numbers in lines)])
 
 
 def _numbers(cell: Cell) -> list[str]:

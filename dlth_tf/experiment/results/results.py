@@ -52,9 +52,8 @@ class Results:
         """Writes a run's row, and makes the table anew."""
         folder = self._folder.run(run.name)
         remove_temporaries(folder)
-        row = dataclasses.replace(
-            row, run=os.fspath(folder), flags=dict(flags), versions=_versions()
-        )
+        versions, path = _versions(), os.fspath(folder)
+        row = dataclasses.replace(row, run=path, flags=dict(flags), versions=versions)
         files.write_json(folder / files.RESULT, row.as_json())
         self.publish()
 
@@ -85,7 +84,7 @@ class Results:
 
 @dataclasses.dataclass(frozen=True)
 class FinishedRun:
-    """A run that has a network: its folder, what it was trained on, and its row."""
+    """A run that has a network: its folder, what was trained on what, and its row."""
 
     folder: Path
     task: Task
@@ -103,11 +102,10 @@ class FinishedRun:
         folder = Path(os.path.abspath(folder))
         result = folder / files.RESULT
         if not result.exists():
-            there = sorted(folder.parent.glob(f"*/{files.RESULT}"))
-            near = ", ".join(path.parent.name for path in there) or "none"
+            near = sorted(p.parent.name for p in folder.parent.glob(f"*/{files.RESULT}"))
             raise FileNotFoundError(
                 f"'{folder}' holds no finished run. Finished runs in '{folder.parent}': "
-                f"{near}"
+                f"{', '.join(near) or 'none'}"
             )
         experiment = folder.parent.parent / files.EXPERIMENT
         try:
