@@ -55,14 +55,11 @@ def export(
         ExportFailed: a converter failed, or what was written computes something else.
         RuntimeError: Keras does not run on TensorFlow.
     """
-    _check(formats)
+    _check(formats, network)
     model = folded = _serving_model(network, normalization)
-    if "keras" in formats:
-        _check_layers(model)
     if set(formats) != {"keras"} and functional_graph(network) is not None:
         folded = _serving_model(fold_batch_norm(network), normalization)
-    interface = _interface(model, normalization)
-    description = {**(metadata or {}), **interface, **_weights(network)}
+    description = {**(metadata or {}), **_description(network, normalization)}
     with atomic_folder(folder) as temporary:
         for name in formats:
             _write(name, model if name == "keras" else folded, temporary)
@@ -77,7 +74,7 @@ def export(
     return description
 
 
-def _check(formats: Sequence[str]) -> None:
+def _check(formats: Sequence[str], network: keras.Model) -> None:
     for name in formats:
         if name not in FORMATS:
             raise ValueError(f"Unknown format {name!r}. Available: {', '.join(FORMATS)}.")
@@ -86,11 +83,9 @@ def _check(formats: Sequence[str]) -> None:
             "Exporting needs Keras on TensorFlow (KERAS_BACKEND=tensorflow). The "
             f"backend is {keras.backend.backend()}."
         )
-
-
-def _check_layers(model: keras.Model) -> None:
-    """A `.keras` file with a foreign layer is loaded only where its code is known."""
-    for _, layer in walk_layers(model):
+    # A `.keras` file with a foreign layer is loaded only where its code is known.
+    layers = [network, *(layer for _, layer in walk_layers(network))]
+    for layer in layers if "keras" in formats else ():
         if not type(layer).__module__.startswith("keras."):
             raise ValueError(
                 f"Layer '{layer.name}' is a {type(layer).__name__}, which plain Keras "
@@ -185,31 +180,25 @@ def _compare(folder: Path, model: keras.Model) -> float:
     return difference
 
 
-def _interface(model: keras.Model, normalization: Normalization | None) -> dict:
-    images = {"shape": [None, *model.input_shape[1:]], "dtype": "float32"}
+def _description(network: keras.Model, normalization: Normalization | None) -> dict:
+    """What is said of every network: how it is called, and how sparse it is."""
+    images = {"shape": [None, *network.input_shape[1:]], "dtype": "float32"}
     inside: dict | str = "not inside: images must come normalised"
     signatures = ["serving_default", "serve"]
     if normalization:
         mean, std = list(normalization.mean), list(normalization.std)
         inside = {"scale": normalization.scale, "mean": mean, "std": std}
         signatures.append("serve_uint8")
+    kernels = maskable_kernels(network).items()
+    removed = {name: keras.ops.convert_to_numpy(kernel) == 0 for name, kernel in kernels}
+    parameters = int(network.count_params())
+    zeros = sum(int(gone.sum()) for gone in removed.values())
     return {
         "inputs": {"images": images},
         "signatures": signatures,
         "outputs": [_LOGITS, _PROBABILITIES],
         "normalization": inside,
-    }
-
-
-def _weights(network: keras.Model) -> dict:
-    parameters = int(network.count_params())
-    zeros, shares = 0, {}
-    for name, kernel in maskable_kernels(network).items():
-        removed = keras.ops.convert_to_numpy(kernel) == 0
-        zeros += int(removed.sum())
-        shares[name] = float(removed.mean())
-    return {
         "parameters": parameters,
         "parameters_not_zero": parameters - zeros,
-        "sparsity_per_layer": shares,
+        "sparsity_per_layer": {name: float(g.mean()) for name, g in removed.items()},
     }

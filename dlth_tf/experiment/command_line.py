@@ -1,12 +1,11 @@
 """What all programs here do alike: flags, errors in a line, TensorFlow kept quiet."""
 
-import contextlib
 import functools
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from absl import app, flags
@@ -25,8 +24,8 @@ def say(error: object, code: int) -> int:
 
 def with_advice(error: Exception) -> str:
     """An error's message, and what to do about a full disk."""
-    full = isinstance(error, WriteFailed)
-    return f"{error}{' The same command goes on once there is room.' * full}"
+    advice = " The same command goes on once there is room."
+    return f"{error}{advice * isinstance(error, WriteFailed)}"
 
 
 def show(text: str) -> None:
@@ -96,23 +95,16 @@ def start_tensorflow_quietly(begin: Callable[[], Any] = lambda: None) -> Any:
     # Its errors, too: what they are about comes as an exception, and ends in one line.
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    with _native_stderr_discarded():
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
         import keras
 
         result = begin()
         keras.ops.zeros(())
-    return result
-
-
-@contextlib.contextmanager
-def _native_stderr_discarded() -> Iterator[None]:
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+    return result

@@ -157,10 +157,7 @@ _string(
 )
 
 _integer(
-    "epochs",
-    200,
-    "Passes over the images in pretraining and finetuning.",
-    lower_bound=1,
+    "epochs", 200, "Passes over the images in pretraining and finetuning.", lower_bound=1
 )
 _integer("batch_size", 128, "Images per step in pretraining and finetuning.")
 _string(
@@ -276,11 +273,7 @@ def setting(path: str) -> str:
 
 
 def experiment() -> Experiment:
-    """What the parsed flags describe.
-
-    Raises:
-        ValueError: a value that makes no sense; the message names it.
-    """
+    """What the parsed flags describe; a ValueError names one that makes no sense."""
     protocol = _described(Protocol)
     sparsities, seeds = _numbers("sparsity", float), _numbers("seed", int)
     return Experiment(protocol, tuple(FLAGS.method), tuple(sparsities), tuple(seeds))

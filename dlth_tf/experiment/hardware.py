@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TextIO
+from typing import Any, TextIO
 
 from absl import flags
 
@@ -17,10 +17,6 @@ from official.common.choices import choose
 from official.distribution import strategies
 from official.distribution.cluster import SOURCES, find_cluster
 from official.distribution.workers import Workers
-
-if TYPE_CHECKING:
-    import keras
-    import tensorflow as tf
 
 FLAGS = flags.FLAGS
 
@@ -65,7 +61,7 @@ flags.DEFINE_bool(
 class Hardware:
     """What networks are trained under, and whether XLA compiles the training step."""
 
-    strategy: "tf.distribute.Strategy | keras.distribution.DataParallel | None" = None
+    strategy: Any = None  # Of tf.distribute, or of keras.distribution
     jit_compile: bool = False
 
     def __post_init__(self) -> None:
@@ -107,8 +103,7 @@ def _check_batches(sizes: Mapping[str, int], replicas: int) -> None:
 def parsed_hardware(batch_sizes: Mapping[str, int]) -> Hardware:
     """What trainings with batches of these sizes, by flag, run on. Workers connect here.
 
-    Raises:
-        ValueError: flags that make no sense together or on this machine.
+    A ValueError names flags that make no sense together or on this machine.
     """
     name = choose(
         "distribution strategy", FLAGS.distribution_strategy, strategies.STRATEGIES
@@ -136,7 +131,7 @@ def parsed_hardware(batch_sizes: Mapping[str, int]) -> Hardware:
 
 def _strategy(
     name: str, look_for_workers: bool, messages: TextIO, batch_sizes: Mapping[str, int]
-) -> "tf.distribute.Strategy | keras.distribution.DataParallel | None":
+) -> Any:
     cluster = None
     if look_for_workers:
         cluster = find_cluster(FLAGS.cluster, FLAGS.worker_hosts, FLAGS.task_index)

@@ -19,7 +19,7 @@ from dlth_tf.experiment.results.comparison import Cell, Comparison
 from dlth_tf.experiment.results.row import Row
 from dlth_tf.reporting import accuracy_figures as accuracy
 from dlth_tf.reporting import weight_figures as weights
-from dlth_tf.reporting.drawing import Panel, styles
+from dlth_tf.reporting.drawing import Panel
 from dlth_tf.reporting.records import Experiment, read_experiment
 from dlth_tf.reporting.terminal import as_text, printable
 from dlth_tf.storage.files import atomic_write
@@ -43,10 +43,7 @@ def write_report(output_dir: str | os.PathLike) -> Written:
     """Writes `report.html` and `figures/*.svg` into an experiment's folder.
 
     The folder may be half finished or damaged: what is readable is shown, and the page
-    says what is not.
-
-    Raises:
-        FileNotFoundError: there is nothing of an experiment in the folder.
+    says what is not. FileNotFoundError: there is nothing of an experiment in it.
     """
     folder = Path(output_dir)
     experiment = read_experiment(folder)
@@ -76,7 +73,6 @@ def _draw(experiment: Experiment, comparison: Comparison) -> dict[str, list[Pane
 
     A figure that the data do not allow is passed over, and noted as skipped.
     """
-    compared = comparison, styles(comparison.methods)
     sparsities = comparison.sparsities
     telling = []  # Every transformed cell; of other methods, the sparsest.
     for method in comparison.methods:
@@ -85,12 +81,12 @@ def _draw(experiment: Experiment, comparison: Comparison) -> dict[str, list[Pane
         telling += cells if transformed else cells[-1:]
 
     def each(
-        figure: Callable[..., Panel | None], subjects: Iterable, *given: object
+        figure: Callable, subjects: Iterable, of: object = comparison
     ) -> list[Panel]:
         drawn = []
         for subject in subjects:
             try:
-                drawn.append(figure(*given, subject))
+                drawn.append(figure(of, subject))
             except Exception as error:
                 name = subject.title if isinstance(subject, Cell) else subject
                 note = f"A figure of {name} could not be drawn: {error!r}"
@@ -99,14 +95,14 @@ def _draw(experiment: Experiment, comparison: Comparison) -> dict[str, list[Pane
 
     return {
         "accuracy": [
-            *each(accuracy.over_sparsity, accuracy.groups(comparison), *compared),
-            *each(accuracy.at_sparsity, sparsities, *compared),
+            *each(accuracy.over_sparsity, accuracy.groups(comparison)),
+            *each(accuracy.at_sparsity, sparsities),
         ],
-        "cost": each(accuracy.over_cost, sparsities, *compared),
+        "cost": each(accuracy.over_cost, sparsities),
         "extrusion": each(weights.extrusion, comparison.sparse, experiment),
         "weights": each(weights.weight_histograms, telling, experiment),
-        "layers": each(weights.sparsity_per_layer, sparsities, *compared),
-        "learning": each(accuracy.learning_curves, comparison.methods, comparison),
+        "layers": each(weights.sparsity_per_layer, sparsities),
+        "learning": each(accuracy.learning_curves, comparison.methods),
     }
 
 

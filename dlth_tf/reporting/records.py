@@ -105,11 +105,7 @@ class Experiment:
 
 
 def read_experiment(folder: str | os.PathLike) -> Experiment:
-    """Reads all that is readable of an experiment's folder.
-
-    Raises:
-        FileNotFoundError: there is no such folder, or nothing of an experiment in it.
-    """
+    """Reads all that is readable; FileNotFoundError if there is nothing at all."""
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"--output_dir: there is no folder '{folder}'.")

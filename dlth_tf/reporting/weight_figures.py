@@ -10,7 +10,7 @@ from dlth_tf.experiment.plan.methods import written
 from dlth_tf.experiment.results.comparison import Cell, Comparison
 from dlth_tf.experiment.results.row import Row
 from dlth_tf.reporting import drawing
-from dlth_tf.reporting.drawing import INK, KEPT, LINES, REMOVED, RULE, Panel, Style
+from dlth_tf.reporting.drawing import INK, KEPT, LINES, REMOVED, RULE, Panel, styles
 from dlth_tf.reporting.records import Experiment
 
 _BEFORE = "initial weights"
@@ -46,15 +46,13 @@ def extrusion(experiment: Experiment, cell: Cell) -> Panel | None:
     bottom.set(xlim=(0, epochs[-1]), xlabel="epochs of transformation")
     ends = [f"kept {kept[-1]:.2g}", f"removed {removed[-1]:.2g}"]
     drawing.legend(bottom, title="at the end", labels=ends)
-    return drawing.panel(
-        figure,
-        f"extrusion-{cell.key}",
-        cell.title,
+    alt = (
         f"Transformation of {cell.title}, {len(cell.runs)} seeds. While lambda grows to "
         f"{penalty[-1]:.2g}, the mean magnitude of the weights to be removed goes from "
         f"{removed[0]:.2g} to {removed[-1]:.2g}, of those kept from {kept[0]:.2g} to "
-        f"{kept[-1]:.2g}.",
+        f"{kept[-1]:.2g}."
     )
+    return drawing.panel(figure, f"extrusion-{cell.key}", cell.title, alt)
 
 
 def weight_histograms(experiment: Experiment, cell: Cell) -> Panel | None:
@@ -82,23 +80,18 @@ def weight_histograms(experiment: Experiment, cell: Cell) -> Panel | None:
         axes.yaxis.set_major_formatter("{x:,.0f}")
         drawing.legend(axes, loc="lower right", ncols=2, columnspacing=1, handlelength=1)
     rows[-1].set_xlabel("weight")
-    deviations = "; ".join(
+    told = "; ".join(
         f"{m.name}: kept {_deviation(m.kept)}, removed {_deviation(m.removed)}"
         for m in moments
     )
-    return drawing.panel(
-        figure,
-        f"weights-{cell.key}",
-        f"{cell.title} · seed {seed}",
-        f"Histograms of the weights of {cell.title}. Standard deviations: {deviations}.",
-    )
+    alt = f"Histograms of the weights of {cell.title}. Standard deviations: {told}."
+    title = f"{cell.title} · seed {seed}"
+    return drawing.panel(figure, f"weights-{cell.key}", title, alt)
 
 
-def sparsity_per_layer(
-    comparison: Comparison, look: dict[str, Style], sparsity: float
-) -> Panel | None:
+def sparsity_per_layer(comparison: Comparison, sparsity: float) -> Panel | None:
     """A row for each layer; methods that remove the same from each share a mark."""
-    groups = _alike(comparison.at(sparsity))
+    groups, look = _alike(comparison.at(sparsity)), styles(comparison.methods)
     if not groups:
         return None
     layers = list(groups[0][1])
@@ -124,12 +117,9 @@ def sparsity_per_layer(
     axes.set_xlabel("fraction of the weights removed")
     axes.grid(axis="x")
     drawing.legend(axes, loc="lower left", bbox_to_anchor=(0, 1))
-    return drawing.panel(
-        figure,
-        f"sparsity-per-layer-{written(sparsity)}",
-        f"Sparsity {written(sparsity)}",
-        f"Fraction of the weights removed from each layer. {'; '.join(told)}.",
-    )
+    alt = f"Fraction of the weights removed from each layer. {'; '.join(told)}."
+    at = written(sparsity)
+    return drawing.panel(figure, f"sparsity-per-layer-{at}", f"Sparsity {at}", alt)
 
 
 def _course(experiment: Experiment, run: Row) -> np.ndarray:

@@ -28,11 +28,7 @@ Records = Mapping[Stage, Mapping[str, Any]]
 
 
 def finished_row(run: Run, context: Context) -> Row:
-    """Audits a run whose stages are done, and measures it on the test set.
-
-    Raises:
-        StageFailed: its numbers would be no evidence.
-    """
+    """Measures a run on the test set; StageFailed if its numbers were no evidence."""
     stage, folder = run.stage, context.folder
     records = {needed: folder.record(needed) for needed in stage.lineage()}
     ticket = context.mask_of(stage)
@@ -109,10 +105,9 @@ def weights_left(network: keras.Model, ticket: Ticket | None) -> Ticket:
     """What is left of a network, counted in its weights.
 
     A kernel's weight is left unless it is exactly zero. One that is kept and zero all the
-    same, because its unit died or nothing ever reached it after it was grown, multiplies
-    nothing and does not count: whoever gets the weights alone finds as many. Biases and
-    normalisation parameters may well be zero and at work; of those a ticket of whole
-    filters says which are left.
+    same, because its unit died or nothing ever reached it, multiplies nothing and does
+    not count: whoever gets the weights alone finds as many. Biases and normalisation
+    parameters may well be zero and at work; a ticket of filters says which are left.
     """
     kernels = maskable_kernels(network)
     left = {n: keras.ops.convert_to_numpy(k) != 0 for n, k in kernels.items()}

@@ -58,8 +58,7 @@ def in_use(
     is given a line if the lock is none, or may be none.
 
     Raises:
-        InUse: another one does.
-        OSError: a shard, where the file system has no locks.
+        InUse, OSError: another one does; a shard, where the file system has no locks.
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = f"--output_dir '{folder}'"

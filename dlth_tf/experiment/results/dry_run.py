@@ -13,10 +13,8 @@ from dlth_tf.experiment.results.comparison import aligned
 from dlth_tf.tickets.ticket import Ticket
 
 _PLACED = TicketStage | EarlyBirdTraining | GradualPruning
-_LAYER_HEAD = (
-    *("layer", "shape", "weights", "sparsity", "weights left"),
-    *("multiply-adds", "multiply-adds left"),
-)
+_SIZES = ("layer", "shape", "weights", "sparsity", "weights left")
+_LAYER_HEAD = (*_SIZES, "multiply-adds", "multiply-adds left")
 
 
 def layer_tables(runs: Iterable[Run], context: Context) -> str:
@@ -25,7 +23,7 @@ def layer_tables(runs: Iterable[Run], context: Context) -> str:
     for run in runs:
         placed = [s for s in run.stage.lineage() if isinstance(s, _PLACED)]
         if placed:
-            key = (placed[-1].sparsity, placed[-1].placement)
+            key = placed[-1].sparsity, placed[-1].placement
             methods.setdefault(key, []).append(run.method)
     parts = []
     for (sparsity, placement), users in methods.items():
@@ -78,15 +76,10 @@ def describe(runs: Sequence[Run], context: Context) -> str:
         note = f"  shared by {shared} runs" * (shared > 1)
         note += "  at most" * (isinstance(stage, FitStage) and stage.may_end_early)
         note += f"  {status[stage.key]}" * bool(status[stage.key])
-        lines.append(
-            f"  {stage.title:<58} {stage.steps(sizes):>9,} steps "
-            f"{stage.images(sizes):>14,} images{note}"
-        )
-    lines.append(
-        f"Total: {images_of(runs, sizes):,} images, {left:,} of them to be trained on."
-    )
-    lines.append(_estimate(done, left, context))
-    return "\n".join(lines)
+        steps, images = stage.steps(sizes), stage.images(sizes)
+        lines.append(f"  {stage.title:<58} {steps:>9,} steps {images:>14,} images{note}")
+    total = f"{images_of(runs, sizes):,} images, {left:,} of them to be trained on"
+    return "\n".join([*lines, f"Total: {total}.", _estimate(done, left, context)])
 
 
 def _status(stage: Stage, context: Context) -> str:

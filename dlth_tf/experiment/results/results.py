@@ -84,7 +84,7 @@ class Results:
 
 @dataclasses.dataclass(frozen=True)
 class FinishedRun:
-    """A run that has a network: its folder, what was trained on what, and its row."""
+    """A run that has a network: its folder, its data set and network, its row."""
 
     folder: Path
     task: Task
@@ -95,9 +95,7 @@ class FinishedRun:
         """Reads a run from its folder, such as `runs/quickstart/runs/rst-0.98-seed0`.
 
         Raises:
-            FileNotFoundError: there is no finished run; the message names those near.
-            ValueError: the run failed.
-            OSError: its files are damaged.
+            FileNotFoundError, ValueError, OSError: it is not finished, failed, damaged.
         """
         folder = Path(os.path.abspath(folder))
         result = folder / files.RESULT

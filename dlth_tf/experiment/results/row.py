@@ -57,9 +57,7 @@ class Row:
     def parse(cls, record: object) -> "Row":
         """Reads a record that may lack all but what a comparison can't do without.
 
-        Raises:
-            ValueError: it says no method, sparsity or seed, nor an accuracy or why it
-                failed.
+        A ValueError says what: method, sparsity, seed, and accuracy or why it failed.
         """
         kinds = typing.get_type_hints(cls)
         row = record if isinstance(record, dict) else {}
