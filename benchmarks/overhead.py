@@ -13,7 +13,6 @@ too: how far their ratio is from 1 is what the machine's noise makes of nothing.
 import argparse
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -63,6 +62,4 @@ def steps(network: str, jit: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    began = time.perf_counter()
     main()
-    print(f"({time.perf_counter() - began:.0f} s)")

@@ -101,11 +101,6 @@ class SavedClassifier:
     or of one size: the signature says which. `signature` may be None if it is
     `serving_default` or the only one, `output` if it is `logits`, `probabilities` or the
     only one.
-
-    Raises:
-        ValueError: no SavedModel, no such signature, several inputs or outputs to choose
-            from.
-        OSError: the SavedModel is damaged.
     """
 
     def __init__(self, folder: Path, signature: str | None, output: str | None):

@@ -54,15 +54,6 @@ def multi_worker_fit() -> Iterator[None]:
 
     Raises:
         RuntimeError: a version of Keras that it was not tested with.
-
-    Example: the same program on each worker.
-
-        >>> strategy = tf.distribute.MultiWorkerMirroredStrategy()
-        >>> with strategy.scope():
-        ...     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
-        ...     model.compile("sgd", "mse")
-        >>> with multi_worker_fit():
-        ...     model.fit(train, epochs=2, callbacks=[dlth.FixedTicket(ticket)])
     """
     if ".".join(keras.__version__.split(".")[:2]) not in TESTED_KERAS:
         raise RuntimeError(

@@ -29,9 +29,7 @@ class DropAndGrow(StepCallback):
 
     All of it happens inside the compiled step. Weights move one by one: a ticket of N:M
     does not stay one. On several devices every one moves its own copy of the masks by the
-    same gradients, summed over all, and so in the same way. Keras's `ModelCheckpoint` and
-    `BackupAndRestore` save the masks with the optimizer's variables, so that a training
-    that was killed goes on. Without them, `ticket` and `initial_step` say how far it was.
+    same gradients, summed over all, and so in the same way.
     """
 
     is_saved = True

@@ -171,7 +171,8 @@ def write_arrays(path: Path, images: ImageSet[DecodedImages]) -> None:
     train, test, names = images.train, images.test, np.array(images.class_names)
     values = (train.pixels, train.labels, test.pixels, test.labels, names)
     partial = path.with_suffix(".partial.npz")
-    np.savez(partial, allow_pickle=False, **dict(zip(_ARRAYS, values, strict=True)))
+    arrays = dict(zip(_ARRAYS, values, strict=True))
+    np.savez(partial, **arrays)  # type: ignore[arg-type]
     partial.replace(path)
 
 

@@ -40,15 +40,10 @@ def find_cluster(
 ) -> Cluster | None:
     """Finds the cluster, or None if nothing tells of one.
 
-    Args:
-        source: one of `SOURCES`: the environment variable `TF_CONFIG`, or SLURM's
-            variables, read by TensorFlow's own resolver. None: `worker_hosts` if there
-            are any, else `TF_CONFIG` if it is set.
-        worker_hosts: addresses of all workers, the same list on each.
-        task_index: place of this worker in the list.
-
-    Raises:
-        ValueError: what is told makes no sense, or contradicts itself.
+    The source is one of `SOURCES`: the environment variable `TF_CONFIG`, or SLURM's, read
+    by TensorFlow's own resolver. None: the hosts if there are any, the same list on each
+    worker, which knows its place in it; else `TF_CONFIG` if it is set. A ValueError says
+    what makes no sense, or contradicts itself.
 
     Example:
 

@@ -48,11 +48,6 @@ def naming_dead_workers(hosts: Sequence[str], index: int) -> Iterator[None]:
 
     Raises:
         DeadWorker: in place of TensorFlow's error.
-
-    Example:
-
-        >>> with naming_dead_workers(["a:8888", "b:8888"], index=0):
-        ...     model.fit(train)
     """
     try:
         yield

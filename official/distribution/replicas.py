@@ -101,12 +101,6 @@ def average_statistics(model: keras.Model) -> None:
     batches. Average them before the model is evaluated, saved or exported, which would
     take those of one replica. All workers must call it together. It does nothing to a
     model on one device.
-
-    Example:
-
-        >>> model.fit(train)
-        >>> average_statistics(model)
-        >>> model.save("model.keras")
     """
     if not ON_TENSORFLOW:
         return

@@ -92,7 +92,7 @@ class Checkpoints:
         oldest = self._files[0]
         with atomic_write(oldest) as file:
             checksum = {_CHECKSUM: np.array(_checksum(arrays))}
-            np.savez(file, allow_pickle=False, **arrays, **checksum)
+            np.savez(file, **arrays, **checksum)  # type: ignore[arg-type]
             size = file.tell()
         self._files.reverse()
         seconds = time.monotonic() - began

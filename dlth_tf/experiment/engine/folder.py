@@ -85,7 +85,7 @@ class ExperimentFolder:
 
 def save_weights(folder: Path, weights: Mapping[str, np.ndarray]) -> None:
     with atomic_write(folder / WEIGHTS) as file:
-        np.savez(file, allow_pickle=False, **weights)
+        np.savez(file, **weights)  # type: ignore[arg-type]
 
 
 def read_weights(folder: Path) -> dict[str, np.ndarray]:

@@ -5,19 +5,13 @@ from collections.abc import Iterable, Sequence
 
 from dlth_tf.cost import LayerCost, ModelCost, layer_costs
 from dlth_tf.experiment.engine.context import Context
+from dlth_tf.experiment.plan import stages as kinds
 from dlth_tf.experiment.plan.methods import written
 from dlth_tf.experiment.plan.runs import Run, images_of, stages_of
-from dlth_tf.experiment.plan.stages import (
-    EarlyBirdTraining,
-    FitStage,
-    GradualPruning,
-    Stage,
-    TicketStage,
-)
 from dlth_tf.experiment.results.comparison import aligned
 from dlth_tf.tickets.ticket import Ticket
 
-_PLACED = TicketStage | EarlyBirdTraining | GradualPruning
+_PLACED = kinds.TicketStage | kinds.EarlyBirdTraining | kinds.GradualPruning
 _SIZES = ("layer", "shape", "weights", "sparsity", "weights left")
 _LAYER_HEAD = (*_SIZES, "multiply-adds", "multiply-adds left")
 
@@ -79,7 +73,7 @@ def describe(runs: Sequence[Run], context: Context) -> str:
     for stage in stages:
         shared = sum(stage.key in keys for keys in needed)
         note = f"  shared by {shared} runs" * (shared > 1)
-        note += "  at most" * (isinstance(stage, FitStage) and stage.may_end_early)
+        note += "  at most" * (isinstance(stage, kinds.FitStage) and stage.may_end_early)
         note += f"  {status[stage.key]}" * bool(status[stage.key])
         steps, images = stage.steps(sizes), stage.images(sizes)
         lines.append(f"  {stage.title:<58} {steps:>9,} steps {images:>14,} images{note}")
@@ -87,7 +81,7 @@ def describe(runs: Sequence[Run], context: Context) -> str:
     return "\n".join([*lines, f"Total: {total}.", _estimate(done, left, context)])
 
 
-def _status(stage: Stage, context: Context) -> str:
+def _status(stage: kinds.Stage, context: Context) -> str:
     """Whether it is done, or failed with what it builds on; nothing if it is to come."""
     done = [needed for needed in stage.lineage() if context.folder.is_done(needed)]
     if any(map(context.folder.failure, done)):
@@ -95,7 +89,7 @@ def _status(stage: Stage, context: Context) -> str:
     return "done" if stage in done else ""
 
 
-def _estimate(done: Sequence[Stage], images_left: int, context: Context) -> str:
+def _estimate(done: Sequence[kinds.Stage], images_left: int, context: Context) -> str:
     records = [context.folder.record(stage) for stage in done]
     seconds = sum(record["seconds"] for record in records)
     if not images_left:
