@@ -13,21 +13,9 @@ _CAPITALS = {"NAME": ".+", "PATH": ".+", "DEPTH": r"\d+", "WIDTH": r"\d+"}
 
 
 def choose(kind: str, name: str, choices: Iterable[str]) -> str:
-    """Returns `name` if it is one of `choices`.
+    """Returns `name` if it is one of `choices`, those of a kind such as `"network"`.
 
-    Args:
-        kind: what the name is a name of, as a person says it: `"network"`.
-        name: the name asked for.
-        choices: the names there are.
-
-    Raises:
-        ValueError: `name` is not among them. The message gives the nearest one,
-            if any is near, and all that are available.
-
-    Example:
-
-        >>> choose("network", "resnet20", ["mlp", "resnet20"])
-        'resnet20'
+    If not, a ValueError gives the nearest one, if any is near, and all that there are.
     """
     available = list(choices)
     if name in available:

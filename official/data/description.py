@@ -10,8 +10,8 @@ class Description:
     """The size of a data set, and where it comes from.
 
     Of its training images those that are held out for validation are no part. `terms` is
-    what its licence allows, in a few words; unless `is_exact`, sizes are a guess until the
-    images are there.
+    what its licence allows, in a few words; unless `is_exact`, sizes are a guess until
+    the images are there.
     """
 
     name: str

@@ -76,13 +76,9 @@ def find_images(
     Classes are sorted by the names of their folders. Training images are dealt out: the
     first of each class, then the second, and so on. Test images go class by class.
 
-    Args:
-        every: take only every so manieth class, in the order of their names.
-        needs_train: whether the last of the layouts is refused.
-
-    Raises:
-        FileNotFoundError: there is no such folder, or no image in it.
-        ValueError: there is but one class, or the test images have others or no label.
+    Of the classes only each `every`-th is taken; with `needs_train` the last of the
+    layouts is refused. A folder without images is a FileNotFoundError; one class alone,
+    or test images of others, or without a label, a ValueError.
     """
     root = Path(root).expanduser()
     if not root.is_dir():

@@ -44,11 +44,6 @@ def find_cluster(
     by TensorFlow's own resolver. None: the hosts if there are any, the same list on each
     worker, which knows its place in it; else `TF_CONFIG` if it is set. A ValueError says
     what makes no sense, or contradicts itself.
-
-    Example:
-
-        >>> find_cluster(worker_hosts=["a:8888", "b:8888"], task_index=1)
-        Cluster(hosts=('a:8888', 'b:8888'), index=1)
     """
     if source:
         choose("cluster", source, SOURCES)

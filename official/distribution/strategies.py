@@ -52,12 +52,6 @@ def make_strategy(
     Raises:
         ValueError: a name that is unknown, or not for this backend, an algorithm or a
             cluster that the strategy has no use for, or more GPUs than there are.
-
-    Example:
-
-        >>> strategy = make_strategy("mirrored", num_gpus=2)
-        >>> with strategy.scope():
-        ...     model = build_network("resnet20", input_shape=(32, 32, 3), classes=10)
     """
     _check(name, all_reduce_alg, cluster)
     if name == "off":

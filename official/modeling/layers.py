@@ -29,12 +29,6 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     A saved model has Keras's own layer in its place, and so any program with Keras
     loads it.
-
-    Example:
-
-        >>> layer = BatchNormalization(epsilon=1e-5, momentum=0.9, name="stem_bn")
-        >>> layer(keras.ops.ones((2, 4, 4, 3)), training=True).shape
-        TensorShape([2, 4, 4, 3])
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:

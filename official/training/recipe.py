@@ -74,16 +74,7 @@ class Recipe:
 
 
 def parse_learning_rate(text: str) -> LearningRate:
-    """Reads a rate such as `"0:0.1,100:0.01"` (epoch:value) or `"0.001"`.
-
-    Raises:
-        ValueError: the text has another form.
-
-    Example:
-
-        >>> parse_learning_rate("0:0.1,100:0.01")
-        ((0, 0.1), (100, 0.01))
-    """
+    """Reads a rate such as `"0:0.1,100:0.01"` (epoch:value) or `"0.001"`."""
     parts = text.split(",")
     if len(parts) == 1 and ":" not in text:
         parts = [f"0:{text}"]

@@ -56,9 +56,7 @@ def in_use(
 
     A program of a shard holds its shard's lock, a single one that of the whole. `tell`
     is given a line if the lock is none, or may be none.
-
-    Raises:
-        InUse, OSError: another one does; a shard, where the file system has no locks.
+    Another one is an InUse; a shard where the file system has no locks an OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = f"--output_dir '{folder}'"
