@@ -26,9 +26,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     batch, n / (n - 1) times the biased one that normalizes it (n values per
     channel). This is what the fused operation returns, and what PyTorch stores as
     `running_var`; Keras stores the biased one.
-
-    A saved model has Keras's own layer in its place, and so any program with Keras
-    loads it.
+    A saved model has Keras's own layer in its place: any program with Keras loads it.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:

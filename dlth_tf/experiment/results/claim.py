@@ -54,9 +54,8 @@ def in_use(
 ) -> Iterator[None]:
     """Makes sure that no other program works on the experiment, or on its shard.
 
-    A program of a shard holds its shard's lock, a single one that of the whole. `tell`
-    is given a line if the lock is none, or may be none.
-    Another one is an InUse; a shard where the file system has no locks an OSError.
+    A program of a shard holds its shard's lock, a single one that of the whole. `tell` is
+    given a line if the lock is none, or may be none; for a shard that is an OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = f"--output_dir '{folder}'"
