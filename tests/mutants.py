@@ -37,14 +37,16 @@ _STEPS = (
     "dynamic_arguments dynamic_algorithms dynamic_fits pruning_state transformation "
     "leaves_no_trace steps steps_on_tensorflow dynamic_steps going_on fixed_ticket"
 )
+_RESULTS = "dlth_tf/experiment/results"
+_ROWS = "rows lock shards usage export"
 MODULES = {
     "tickets": ("dlth_tf/tickets/*.py", "library", _TICKETS),
     "files": ("dlth_tf/files.py", "library", "files ticket_file"),
     "saliency": ("dlth_tf/saliency/*.py", "library", "saliency backends"),
     "cost": ("dlth_tf/cost.py", "library", "cost recurrent"),
-    "plan": ("dlth_tf/experiment/plan.py", "program", "rows shards usage plan"),
-    "results": ("dlth_tf/experiment/results.py", "program", "rows lock shards usage"),
-    "table": ("dlth_tf/experiment/table.py", "program", "rows"),
+    "plan": ("dlth_tf/experiment/plan/runs.py", "program", "rows shards usage plan"),
+    "results": (f"{_RESULTS}/results.py {_RESULTS}/claim.py", "program", _ROWS),
+    "table": (f"{_RESULTS}/comparison.py", "program", "rows report"),
     "callbacks": ("dlth_tf/callbacks/*.py dlth_tf/step/*.py", "library", _STEPS),
 }
 """The files of each module, and the folder and names of its tests, quick ones first."""
