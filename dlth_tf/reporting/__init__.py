@@ -31,7 +31,7 @@ _OF_ONE_RUN = (
 )
 
 
-class Written(NamedTuple):
+class Report(NamedTuple):
     """The page, how many figures there are, a line for each thing that was unreadable."""
 
     page: Path
@@ -39,7 +39,7 @@ class Written(NamedTuple):
     skipped: list[str]
 
 
-def write_report(output_dir: str | os.PathLike) -> Written:
+def write_report(output_dir: str | os.PathLike) -> Report:
     """Writes `report.html` and `figures/*.svg` into an experiment's folder.
 
     The folder may be half finished or damaged: what is readable is shown, and the page
@@ -55,7 +55,7 @@ def write_report(output_dir: str | os.PathLike) -> Written:
             file.write(panel.svg)
     with atomic_write(folder / REPORT) as file:
         file.write(_render(experiment, comparison, gallery).encode())
-    return Written(folder / REPORT, len(panels), experiment.skipped)
+    return Report(folder / REPORT, len(panels), experiment.skipped)
 
 
 def report_text(

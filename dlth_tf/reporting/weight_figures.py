@@ -19,8 +19,8 @@ _BINS = 61
 _TICKS_AT_MOST = 24
 
 
-class _Moment(NamedTuple):
-    """The masked layers' weights at one moment of a run."""
+class _Snapshot(NamedTuple):
+    """The masked layers' weights at one point of a run."""
 
     name: str
     kept: np.ndarray
@@ -57,17 +57,17 @@ def extrusion(experiment: Experiment, cell: Cell) -> Panel | None:
 
 def weight_histograms(experiment: Experiment, cell: Cell) -> Panel | None:
     """One above the other on one scale, for the first seed whose weights are there."""
-    found = ((run.seed, _moments(experiment, run)) for run in cell.runs)
-    seed, moments = next(((s, m) for s, m in found if len(m) > 1), (0, []))
-    if not moments:
+    found = ((run.seed, _snapshots(experiment, run)) for run in cell.runs)
+    seed, snapshots = next(((s, m) for s, m in found if len(m) > 1), (0, []))
+    if not snapshots:
         return None
-    reach = max(_reach(part) for m in moments for part in (m.kept, m.removed)) or 1.0
+    reach = max(_reach(part) for m in snapshots for part in (m.kept, m.removed)) or 1.0
     edges = np.linspace(-reach, reach, _BINS + 1)
-    figure, rows = drawing.sheet(68 + 104 * len(moments), rows=len(moments))
-    for axes, moment in zip(rows, moments, strict=True):
+    figure, rows = drawing.sheet(68 + 104 * len(snapshots), rows=len(snapshots))
+    for axes, snapshot in zip(rows, snapshots, strict=True):
         for name, values, colour, line in (
-            ("removed", moment.removed, REMOVED, LINES[1]),
-            ("kept", moment.kept, KEPT, "-"),
+            ("removed", snapshot.removed, REMOVED, LINES[1]),
+            ("kept", snapshot.kept, KEPT, "-"),
         ):
             gone = not values.any()
             counts = np.zeros(_BINS) if gone else np.histogram(values, edges)[0]
@@ -75,14 +75,14 @@ def weight_histograms(experiment: Experiment, cell: Cell) -> Panel | None:
             axes.stairs(counts, edges, color=colour, lw=1.2, ls=line, label=label)
             axes.stairs(counts, edges, color=colour, fill=True, alpha=0.16)
         axes.set_yscale("symlog", linthresh=1, linscale=0.4)
-        axes.set(title=moment.name, ylim=(0, None), xlim=(-reach, reach))
+        axes.set(title=snapshot.name, ylim=(0, None), xlim=(-reach, reach))
         axes.locator_params(axis="y", numticks=5)
         axes.yaxis.set_major_formatter("{x:,.0f}")
         drawing.legend(axes, loc="lower right", ncols=2, columnspacing=1, handlelength=1)
     rows[-1].set_xlabel("weight")
     told = "; ".join(
         f"{m.name}: kept {_deviation(m.kept)}, removed {_deviation(m.removed)}"
-        for m in moments
+        for m in snapshots
     )
     alt = f"Histograms of the weights of {cell.title}. Standard deviations: {told}."
     title = f"{cell.title} · seed {seed}"
@@ -130,9 +130,9 @@ def _course(experiment: Experiment, run: Row) -> np.ndarray:
     """
     rows: list[tuple[float | None, ...]] = []
     if len(run.transformations) == 1:
-        for moment in _moments(experiment, run)[:1]:
-            if moment.name == _BEFORE and moment.kept.size:
-                sizes = np.abs(moment.kept).mean(), np.abs(moment.removed).mean()
+        for snapshot in _snapshots(experiment, run)[:1]:
+            if snapshot.name == _BEFORE and snapshot.kept.size:
+                sizes = np.abs(snapshot.kept).mean(), np.abs(snapshot.removed).mean()
                 rows.append((0, 0.0, *sizes))
     done = 0
     for phase in run.transformations:
@@ -144,7 +144,7 @@ def _course(experiment: Experiment, run: Row) -> np.ndarray:
     return np.array(rows, float)
 
 
-def _moments(experiment: Experiment, run: Row) -> list[_Moment]:
+def _snapshots(experiment: Experiment, run: Row) -> list[_Snapshot]:
     """Before all training, before finetuning, and after it; those that can be read.
 
     Which weights were removed is seen from the last, where they are exactly zero.
@@ -155,12 +155,13 @@ def _moments(experiment: Experiment, run: Row) -> list[_Moment]:
         return []
     middle = "after transformation" if run.transformations else "after pretraining"
     names = {stages[-2]: middle, stages[0]: _BEFORE, stages[-1]: "after finetuning"}
-    moments = []
+    snapshots = []
     for stage in sorted(names, key=stages.index):
         kernels = _kernels(experiment, run, stage)
         if kernels is not None and kernels.shape == last.shape:
-            moments.append(_Moment(names[stage], kernels[last != 0], kernels[last == 0]))
-    return moments
+            parts = kernels[last != 0], kernels[last == 0]
+            snapshots.append(_Snapshot(names[stage], *parts))
+    return snapshots
 
 
 def _kernels(experiment: Experiment, run: Row, stage: str) -> np.ndarray | None:
