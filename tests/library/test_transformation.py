@@ -325,3 +325,8 @@ def test_a_value_out_of_range_is_named(argument, value, message):
     with pytest.raises(ValueError, match=message) as error:
         rst(compiled(), **{argument: value})
     assert str(value) in str(error.value)
+
+
+def test_a_penalty_grows_like_the_papers_unless_told_otherwise():
+    usual = dlth.PenaltyGrowth(growth=1e-4, every=5, bound=1.0, hold=None, power=1)
+    assert dlth.PenaltyGrowth() == usual
