@@ -84,3 +84,11 @@ def test_what_killed_programs_left_is_removed(path, tmp_path):
         assert len(list(tmp_path.iterdir())) == 2
         remove_temporaries(tmp_path)
         assert list(tmp_path.iterdir()) == [path]
+
+
+def test_content_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(os, "fsync", lambda file: sizes.append(os.fstat(file).st_size))
+    with atomic_write(tmp_path / "table.md") as file:
+        file.write(b"| method |")
+    assert sizes == [10]
