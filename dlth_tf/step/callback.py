@@ -278,6 +278,7 @@ class Door:
         if self._carried is not None:
             self._carried.leave()
             self._carried = None
+        self._is_in = False
 
     def _enter(self) -> None:
         if self._is_in:
