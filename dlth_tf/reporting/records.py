@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from dlth_tf.experiment.engine.folder import EXPERIMENT, RESULT, RESULTS, STAGE, WEIGHTS
+from dlth_tf.experiment.engine import folder as files
 from dlth_tf.experiment.results.comparison import cell_key
 from dlth_tf.experiment.results.row import Row, last_part
 
-_MARKS = (EXPERIMENT, RESULTS, "runs", "stages")
+_MARKS = (files.EXPERIMENT, files.RESULTS, "runs", "stages")
 _UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
 # NaN is as good as nothing.
 _from_json = functools.partial(json.loads, parse_constant=lambda name: None)
@@ -45,11 +45,14 @@ class Experiment:
             self.skipped.append(note)
 
     def has_weights(self, stage: str) -> bool:
-        return (self.folder / "stages" / stage / WEIGHTS).exists()
+        return self._weights(stage).exists()
+
+    def _weights(self, stage: str) -> Path:
+        return files.ExperimentFolder(self.folder).stage_named(stage) / files.WEIGHTS
 
     def weights(self, stage: str) -> dict[str, np.ndarray]:
         """The weights a stage left, by name; empty if they can't be read."""
-        path = self.folder / "stages" / stage / WEIGHTS
+        path = self._weights(stage)
         try:
             with np.load(path, allow_pickle=False) as file:
                 return dict(file)
@@ -76,10 +79,8 @@ class Experiment:
         runs = [*self.runs, *self.failed]
         ended = {(cell_key(run.method, run.sparsity), run.seed) for run in runs}
         noted = self.shared.get("asked")
-        asked = [
-            *(noted if isinstance(noted, list) else []),
-            *(r.flags for r in self.runs),
-        ]
+        asked = noted if isinstance(noted, list) else []
+        asked = [*asked, *(run.flags for run in self.runs)]
         missing: dict[str, list[int]] = {}
         for grid in dict.fromkeys(map(_grid, asked)):
             for method, sparsity, seed in itertools.product(*grid):
@@ -115,7 +116,7 @@ def read_experiment(folder: str | os.PathLike) -> Experiment:
             f"{', '.join(_MARKS)}. Give the folder that dlth_tf.train wrote."
         )
     experiment = Experiment(folder)
-    experiment.shared = experiment.read(EXPERIMENT)
+    experiment.shared = experiment.read(files.EXPERIMENT)
     for run in _runs(experiment):
         (experiment.failed if run.failed else experiment.runs).append(run)
     return experiment
@@ -124,7 +125,7 @@ def read_experiment(folder: str | os.PathLike) -> Experiment:
 def _runs(experiment: Experiment) -> list[Row]:
     """The runs in their own files; those whose file is lost, from the joint one."""
     runs = {run.name: run for run in _listed(experiment)}
-    for path in sorted(experiment.folder.glob(f"runs/*/{RESULT}")):
+    for path in files.ExperimentFolder(experiment.folder).run_results():
         name = path.parent.name
         try:
             row = Row.parse(_from_json(path.read_text("utf-8")))
@@ -136,7 +137,7 @@ def _runs(experiment: Experiment) -> list[Row]:
 
 
 def _listed(experiment: Experiment) -> Iterator[Row]:
-    path = experiment.folder / RESULTS
+    path = experiment.folder / files.RESULTS
     try:
         text = path.read_text("utf-8", errors="replace") if path.exists() else ""
     except OSError as error:
@@ -154,15 +155,15 @@ def _listed(experiment: Experiment) -> Iterator[Row]:
 def _begun(folder: Path) -> Iterator[str]:
     """The stages that are not finished, and how far they are."""
     for stage in sorted(folder.glob("stages/*")):
-        if stage.is_dir() and not (stage / STAGE).exists():
+        if stage.is_dir() and not (stage / files.STAGE).exists():
             title = re.sub(r"-[0-9a-f]{16}$", "", stage.name).replace("-", " ")
-            done = max(map(_epochs_done, stage.glob("checkpoint-*.npz")), default=-1)
+            done = max(_epochs_done(stage / name) for name in files.CHECKPOINTS)
             epochs = f" ({done} epoch{'s' * (done != 1)} done)"
             yield title + epochs * (done >= 0)
 
 
 def _epochs_done(checkpoint: Path) -> int:
-    """How many epochs a checkpoint has; -1 if it can't be read."""
+    """How many epochs a checkpoint has; -1 if it is not there, or can't be read."""
     try:
         with np.load(checkpoint, allow_pickle=False) as file:
             return int(json.loads(str(file["progress"]))["epoch"])
