@@ -18,6 +18,7 @@ _NAMES = {
     "callbacks.weight_decay": "CoupledL2",
     "cost": "layer_costs",
     "folding": "fold_batch_norm",
+    "litert.exporting": "export_litert",
     "network.channels.groups": "ChannelGroups channel_groups",
     "network.kernels": "maskable_kernels",
     "regularizer": "Extrusion",
