@@ -16,7 +16,7 @@ from dlth_tf.experiment.hardware import ONE_DEVICE, Hardware
 from dlth_tf.experiment.plan.protocol import Interval, Task
 from dlth_tf.experiment.plan.sparsity_placement import SparsityPlacement
 from dlth_tf.experiment.plan.stages import Images, Stage, WeightsStage
-from dlth_tf.network.kernels import kernel_shapes, maskable_kernels
+from dlth_tf.network.kernels import kernel_shapes
 from dlth_tf.network.variables import set_weights
 from dlth_tf.shrinking import shrink
 from dlth_tf.tickets import selection
@@ -116,7 +116,7 @@ class Context:
         Raises:
             ValueError: the placement does not fit the network.
         """
-        return placement.sparsity(list(maskable_kernels(model)), sparsity)
+        return placement.sparsity(kernel_shapes(model), sparsity)
 
     def sparsity_by_kernel(
         self, sparsity: float, placement: SparsityPlacement
