@@ -164,7 +164,8 @@ _string(
     "model",
     "quickstart_cnn",
     f"The network: {', '.join(networks.NETWORKS)}. wrn-28-10 is a wide residual network, "
-    "keras:NAME any network of keras.applications.",
+    "mobilenetv1-0.25 one of a quarter of the filters, keras:NAME any network of "
+    "keras.applications.",
 )
 
 _integer(

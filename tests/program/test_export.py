@@ -22,7 +22,12 @@ from tests.program.conftest import Outcome, results_in
 
 DIGITS = SimpleNamespace(scale=16.0, mean=(0.1,), std=(0.3,))
 _LARGE_IMAGES = ("vgg", "resnet18", "resnet34", "resnet50", "mobilenetv2")
-_EXAMPLES = {"wrn-DEPTH-WIDTH": "wrn-10-1", "keras:NAME": "keras:MobileNetV3Small"}
+_EXAMPLES = {
+    "mobilenetv1-ALPHA": "mobilenetv1-0.25",
+    "mobilenetv2-ALPHA": "mobilenetv2-0.35",
+    "wrn-DEPTH-WIDTH": "wrn-10-1",
+    "keras:NAME": "keras:MobileNetV3Small",
+}
 
 
 def network_named(name: str) -> keras.Model:

@@ -30,6 +30,8 @@ _FAMILIES = {
     ),
     **dict.fromkeys(("resnet18", "resnet34", "resnet50"), "resnet"),
     "mobilenetv2": "keras_application",
+    "mobilenetv1-ALPHA": "mobilenet",
+    "mobilenetv2-ALPHA": "mobilenet",
     "wrn-DEPTH-WIDTH": "resnet",
     "keras:NAME": "keras_application",
 }
@@ -78,8 +80,8 @@ def build_network(
 
     Args:
         name: one of `NETWORKS`: a wide residual network says its depth and width
-            (`wrn-28-10`), one of `keras.applications` its name there
-            (`keras:MobileNetV3Small`).
+            (`wrn-28-10`), a MobileNet its width (`mobilenetv1-0.25`), one of
+            `keras.applications` its name there (`keras:MobileNetV3Small`).
         input_shape: height, width and channels of one image.
         classes: number of classes, and so of logits.
 
