@@ -21,14 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 import dlth_tf as dlth
-from benchmarks.timing import (
-    calls_in_turns,
-    folder_bytes,
-    gain,
-    head,
-    row,
-    steps_in_turns,
-)
+from benchmarks import timing
 from dlth_tf.exporting import export
 from official.modeling.layers import plain
 from official.modeling.networks import build_network
@@ -57,13 +50,13 @@ def main() -> None:
     parser.add_argument("--sparsity", nargs="+", type=float, default=[0.5, 0.7, 0.9])
     parser.add_argument("--rounds", type=int, default=15, help="turns of each network")
     arguments = parser.parse_args()
-    print(head(_FIGURES))
+    print(timing.head(_FIGURES))
     gains = [
         _compare(network, sparsity, arguments.rounds)
         for network in arguments.networks
         for sparsity in arguments.sparsity
     ]
-    print("", head(_GAINS), *gains, sep="\n")
+    print("", timing.head(_GAINS), *gains, sep="\n")
 
 
 def _compare(network: str, sparsity: float, rounds: int) -> str:
@@ -80,7 +73,7 @@ def _compare(network: str, sparsity: float, rounds: int) -> str:
         name: _finetuning(model, [dlth.FixedTicket(ticket)] if name == "masked" else [])
         for name, model in networks.items()
     }
-    steps = steps_in_turns(keras, fits, WARM_UP)
+    steps = timing.steps_in_turns(keras, fits, WARM_UP)
     folded = {
         f"{name} exported": dlth.fold_batch_norm(model)
         for name, model in networks.items()
@@ -93,18 +86,18 @@ def _compare(network: str, sparsity: float, rounds: int) -> str:
         counts = (cost.parameters, cost.multiply_adds, _exported_bytes(model))
         taken = (times[name], times[exported], alone[exported], steps[name])
         figures = [f"{c:,}" for c in counts] + [f"{np.median(t):.2f}" for t in taken]
-        print(row((*case, name, *figures)), flush=True)
+        print(timing.row((*case, name, *figures)), flush=True)
     fewer = costs["dense"].multiply_adds / costs["shrunken"].multiply_adds
     factors = [
-        gain(times["dense exported"], times["shrunken exported"]),
-        gain(times["dense"], times["shrunken"]),
-        gain(times["dense"], times["shrunken exported"]),
+        timing.gain(times["dense exported"], times["shrunken exported"]),
+        timing.gain(times["dense"], times["shrunken"]),
+        timing.gain(times["dense"], times["shrunken exported"]),
     ]
-    return row(
+    return timing.row(
         (
             *(*case, f"{fewer:.1f}x"),
             *(f"{factor:.1f}x ({factor / fewer:.0%})" for factor in factors),
-            f"{gain(steps['dense'], steps['shrunken']):.1f}x",
+            f"{timing.gain(steps['dense'], steps['shrunken']):.1f}x",
             *(f"{1 - 1 / fewer:.1%}", f"{1 - 1 / factors[0]:.1%}"),
         )
     )
@@ -132,13 +125,13 @@ def _inference(
         return lambda: infer(images).numpy()
 
     calls = {name: call_of(model) for name, model in networks.items()}
-    return calls_in_turns(calls, rounds, 0.1)
+    return timing.calls_in_turns(calls, rounds, 0.1)
 
 
 def _exported_bytes(model: keras.Model) -> int:
     with tempfile.TemporaryDirectory() as folder:
         export(plain(model), Path(folder) / "exported")
-        return folder_bytes(Path(folder))
+        return timing.folder_bytes(Path(folder))
 
 
 if __name__ == "__main__":

@@ -4,16 +4,14 @@
 
 Compares a dense step with a step under `RandomSparseTransformation` and one under
 `FixedTicket`, for an MLP and for ResNet-20; and a dense step of tf_keras with one under
-TFMOT's own wrapper `prune_low_magnitude`. All have the recipe's L2 but the plain step of
-Keras, which has no callback at all. The steps of one comparison are interleaved in
-one process and include everything between two batches. Two dense models are compared
-too: how far their ratio is from 1 is what the machine's noise makes of nothing.
+TFMOT's own wrapper `prune_low_magnitude`. On Keras 3 all have the recipe's L2 but the
+plain step without callbacks. The steps of one comparison take turns in one process and
+include everything between two batches. Two dense models show what noise makes of nothing.
 """
 
 import argparse
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -63,6 +61,4 @@ def steps(network: str, jit: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    began = time.perf_counter()
     main()
-    print(f"({time.perf_counter() - began:.0f} s)")

@@ -5,9 +5,8 @@
 A random ticket is drawn (first and last layer dense) and applied; the network is then
 written as a SavedModel by `dlth_tf.exporting`, as the .h5 that TFMOT's users end with
 (`strip_pruning`, then `save`, under tf_keras in a process of its own), and by
-`dlth_tf.save` with float32 and float16 values. Each is gzipped, too, where that helps.
-The bound is n * H(s) bits for the masks, 32 bits for each kept weight and for each value
-of every other variable.
+`dlth_tf.save` with float32 and float16 values. The bound is n * H(s) bits for the masks,
+32 bits for each kept weight and for each value of every other variable.
 """
 
 import argparse
@@ -71,7 +70,7 @@ def _stripped_sizes(name: str, model: keras.Model, root: Path) -> tuple[int, int
     if name not in _WITH_TFMOT:
         return 0, 0
     weights, target = root / "weights.npz", root / "stripped.h5"
-    np.savez(weights, allow_pickle=False, **get_weights(model))
+    np.savez(weights, **get_weights(model))  # type: ignore[arg-type]
     command = [sys.executable, "-m", "benchmarks.tfmot", "strip", name]
     subprocess.run([*command, str(weights), str(target)], check=True, capture_output=True)
     content = target.read_bytes()

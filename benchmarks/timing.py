@@ -59,12 +59,8 @@ def steps_in_turns(
     """Milliseconds of the steps of several `fit`s in this process, in turns of one step.
 
     A step's time runs from one beginning of a batch to the next, so that it includes the
-    data and all callbacks.
-
-    Args:
-        library: `keras` or `tf_keras`.
-        fits: functions of a callback, to be put first; all make as many steps.
-        warm_up: steps at the beginning that do not count (compilation).
+    data and all callbacks. Each fit is a function of a callback, to be put first; the
+    first `warm_up` steps do not count (compilation).
     """
     gates = collections.deque(threading.Semaphore(0) for _ in fits)
 

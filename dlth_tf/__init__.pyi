@@ -7,13 +7,12 @@ from dlth_tf.callbacks.schedules import PenaltyGrowth
 from dlth_tf.callbacks.transformation import RandomSparseTransformation
 from dlth_tf.callbacks.weight_decay import CoupledL2
 from dlth_tf.cost import layer_costs
-from dlth_tf.folding import fold_batch_norm
 from dlth_tf.litert.exporting import export_litert
-from dlth_tf.network.channels.groups import ChannelGroups, channel_groups
+from dlth_tf.network.channel_groups import ChannelGroups, channel_groups
 from dlth_tf.network.kernels import maskable_kernels
+from dlth_tf.rebuilding import fold_batch_norm, shrink
 from dlth_tf.regularizer import Extrusion
 from dlth_tf.saliency import grasp_ticket, snip_ticket, synflow_ticket
-from dlth_tf.shrinking import shrink
 from dlth_tf.step.callback import StepCallback, attach
 from dlth_tf.tfmot import MagnitudePruning
 from dlth_tf.tickets.distributions import (

@@ -6,23 +6,17 @@ import re
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers, tree
 
 from dlth_tf.keras_internals import functional_graph
 from dlth_tf.network.graph import require_graph, run_graph
-from dlth_tf.network.kernels import (
-    CELLS,
-    CONVOLUTIONS,
-    DEPTHWISE,
-    SEPARABLE,
-    TRANSPOSED,
-)
+from dlth_tf.network.kernels import CELLS, CONVOLUTIONS, DEPTHWISE, SEPARABLE, TRANSPOSED
 from dlth_tf.network.variables import walk_layers
 from dlth_tf.tickets.ticket import Ticket
 
 _CONVOLUTIONS = (*CONVOLUTIONS, *SEPARABLE, *DEPTHWISE, *TRANSPOSED)
 _RECURRENT = (layers.RNN, layers.Bidirectional)
+_NUMBERS = ("parameters", "multiply_adds", "kept_parameters", "kept_multiply_adds")
 _CONVOLUTIONAL_RECURRENT = (layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D)
 
 
@@ -54,22 +48,10 @@ class ModelCost:
     """What a network costs for one example: its layers, and their sums."""
 
     layers: tuple[LayerCost, ...]
-
-    @property
-    def parameters(self) -> int:
-        return sum(layer.parameters for layer in self.layers)
-
-    @property
-    def multiply_adds(self) -> int:
-        return sum(layer.multiply_adds for layer in self.layers)
-
-    @property
-    def kept_parameters(self) -> int:
-        return sum(layer.kept_parameters for layer in self.layers)
-
-    @property
-    def kept_multiply_adds(self) -> int:
-        return sum(layer.kept_multiply_adds for layer in self.layers)
+    parameters: int
+    multiply_adds: int
+    kept_parameters: int
+    kept_multiply_adds: int
 
 
 def layer_costs(model: keras.Model, ticket: Ticket | None = None) -> ModelCost:
@@ -102,26 +84,26 @@ def layer_costs(model: keras.Model, ticket: Ticket | None = None) -> ModelCost:
     32
     """
     graph = require_graph(model)
-    masks = {} if ticket is None else {id(v): m for _, v, m in ticket.pairs(model)}
-    return _Count(model, masks).of(graph)
+    pairs = [] if ticket is None else ticket.pairs(model)
+    count = _Count(model, {id(variable): int(mask.sum()) for _, variable, mask in pairs})
+    run_graph(graph, graph.inputs, count.visit)
+    costs = tuple(count.costs.values())
+    sums = {name: sum(getattr(cost, name) for cost in costs) for name in _NUMBERS}
+    return ModelCost(costs, **sums)
 
 
 class _Count:
-    def __init__(self, model: keras.Model, masks: dict[int, np.ndarray]):
-        self._masks = masks
+    def __init__(self, model: keras.Model, kept: dict[int, int]):
+        self._kept = kept
         self._paths = {id(layer): path for path, layer in walk_layers(model)}
-        self._costs: dict[int, LayerCost] = {}
+        self.costs: dict[int, LayerCost] = {}
         self._counted: set[int] = set()
 
-    def of(self, graph: Any) -> ModelCost:
-        run_graph(graph, graph.inputs, self._visit)
-        return ModelCost(tuple(self._costs.values()))
-
-    def _visit(self, operation: Any, args: tuple, kwargs: dict, outputs: list) -> list:
+    def visit(self, operation: Any, args: tuple, kwargs: dict, outputs: list) -> list:
         graph = functional_graph(operation)
         inputs = [x for x in tree.flatten([args, kwargs]) if hasattr(x, "shape")]
         if graph is not None:
-            return run_graph(graph, inputs, self._visit)
+            return run_graph(graph, inputs, self.visit)
         if any(None in x.shape[1:] for x in outputs):
             outputs = tree.flatten(operation.compute_output_spec(*args, **kwargs))
         if isinstance(operation, layers.Layer):
@@ -137,16 +119,16 @@ class _Count:
                 "Build the model for a fixed one. Received: input "
                 f"{inputs[0].shape}, output {output.shape}"
             )
-        if id(layer) not in self._costs:
+        if id(layer) not in self.costs:
             new = [v for v in layer.weights if id(v) not in self._counted]
             self._counted.update(map(id, new))
             size, kept = self._sizes(new)
             shape = tuple(output.shape[1:])
             cost = LayerCost(path, type(layer).__name__, shape, size, 0, kept, 0)
-            self._costs[id(layer)] = cost
-        cost, positions = self._costs[id(layer)], _positions(layer, inputs, output)
+            self.costs[id(layer)] = cost
+        cost, positions = self.costs[id(layer)], _positions(layer, inputs, output)
         size, kept = self._sizes(_multiplied(layer)) if positions else (0, 0)
-        self._costs[id(layer)] = dataclasses.replace(
+        self.costs[id(layer)] = dataclasses.replace(
             cost,
             multiply_adds=cost.multiply_adds + positions * size,
             kept_multiply_adds=cost.kept_multiply_adds + positions * kept,
@@ -155,12 +137,8 @@ class _Count:
     def _sizes(self, variables: list[keras.Variable]) -> tuple[int, int]:
         """How many weights variables have, and how many of them the masks leave."""
         sizes = [math.prod(variable.shape) for variable in variables]
-        masks = [self._masks.get(id(variable)) for variable in variables]
-        kept = (
-            size if mask is None else int(np.count_nonzero(mask))
-            for size, mask in zip(sizes, masks, strict=True)
-        )
-        return sum(sizes), sum(kept)
+        pairs = zip(variables, sizes, strict=True)
+        return sum(sizes), sum(self._kept.get(id(v), size) for v, size in pairs)
 
 
 def _multiplied(layer: layers.Layer) -> list[keras.Variable]:

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import statistics
 import timeit
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +17,16 @@ from absl import flags
 
 from dlth_tf.experiment import command_line
 from dlth_tf.experiment import flags as program_flags
-from dlth_tf.experiment.command_line import (
-    start_tensorflow_quietly,
-)
 from dlth_tf.files import atomic_write
 from dlth_tf.metrics import measure
 from official import data
-from official.common.path_flag import DEFINE_path
+from official.common import DEFINE_path
 
 program_flags.register()
 FLAGS = program_flags.FLAGS
-Classifier = Callable[[np.ndarray], np.ndarray]
 
-for of_training in ("dataset", "data_dir", "train_examples", "validation_fraction"):
+_OF_TRAINING = ("data_dir", "train_examples", "validation_fraction")
+for of_training in ("dataset", *_OF_TRAINING):
     flags.declare_key_flag(of_training)
 DEFINE_path("saved_model", None, "Folder of the SavedModel.")
 flags.DEFINE_enum(
@@ -58,39 +55,28 @@ flags.DEFINE_string(
 DEFINE_path("json", None, "File to write everything measured to, as JSON.")
 
 
-def main(argv: list[str]) -> int:
-    try:
-        command_line.reject_arguments(argv)
-        if not FLAGS.saved_model:
-            raise ValueError("--saved_model is needed. See --help.")
-        if FLAGS.split == "validation" and not FLAGS.validation_fraction:
-            raise ValueError(
-                "--split=validation needs the --validation_fraction that was held out in "
-                f"training. Received: {FLAGS.validation_fraction}"
-            )
-        return _evaluate()
-    except (ValueError, FileNotFoundError) as error:
-        return command_line.say(error, command_line.USAGE)
-    except (OSError, RuntimeError) as error:
-        return command_line.say(error, command_line.FAILURE)
-
-
-def _evaluate() -> int:
-    start_tensorflow_quietly()
-    from dlth_tf.saved_classifier import SavedClassifier
-
-    classifier = SavedClassifier(FLAGS.saved_model, FLAGS.signature, FLAGS.output_name)
+@command_line.ends_in_a_line
+def main() -> None:
+    if not FLAGS.saved_model:
+        raise ValueError("--saved_model is needed. See --help.")
+    if FLAGS.split == "validation" and not FLAGS.validation_fraction:
+        raise ValueError(
+            "--split=validation needs the --validation_fraction that was held out in "
+            f"training. Received: {FLAGS.validation_fraction}"
+        )
+    command_line.start_tensorflow_quietly()
+    folder = Path(FLAGS.saved_model)
+    classifier = SavedClassifier(folder, FLAGS.signature, FLAGS.output_name)
     if FLAGS.normalize and classifier.takes_whole_numbers:
         raise ValueError("--normalize: this SavedModel takes pixels, whole numbers.")
     images = _images()
     batches = images.evaluation_batches(FLAGS.split, 500)
-    outputs, labels = map(
-        np.concatenate, zip(*((classifier(x), y) for x, y in batches), strict=True)
-    )
-    if outputs.shape[1:] != (len(images.class_names),):
+    pairs = [(classifier(x), y) for x, y in batches]
+    outputs, labels = map(np.concatenate, zip(*pairs, strict=True))
+    if outputs.shape[1:] != (images.classes,):
         raise ValueError(
-            f"The SavedModel's output must be [batch, {len(images.class_names)}], a "
-            f"score for each class of {FLAGS.dataset}. It is {list(outputs.shape)}."
+            f"The SavedModel's output must be [batch, {images.classes}], a score for "
+            f"each class of {FLAGS.dataset}. It is {list(outputs.shape)}."
         )
     report = {
         "saved_model": FLAGS.saved_model,
@@ -98,23 +84,115 @@ def _evaluate() -> int:
         "split": FLAGS.split,
         "normalized": FLAGS.normalize,
         **measure(outputs, labels, images.class_names),
-        "images_per_second": _speeds(classifier, classifier.batch_size, images),
+        "images_per_second": _speeds(classifier, images),
         **_sparsity(classifier.weights()),
     }
     if FLAGS.json:
         with atomic_write(FLAGS.json) as file:
             file.write((json.dumps(report, indent=1) + "\n").encode())
     command_line.show(_table(report))
-    return 0
+
+
+class SavedClassifier:
+    """A SavedModel, whoever made it, as a classifier of images.
+
+    Images may be wanted as `[batch, height, width, channels]`, with channels first,
+    without the axis of a single channel, or flat, in any numeric type, in batches of any
+    or of one size: the signature says which. `signature` may be None if it is
+    `serving_default` or the only one, `output` if it is `logits`, `probabilities` or the
+    only one.
+    """
+
+    def __init__(self, folder: Path, signature: str | None, output: str | None):
+        import tensorflow as tf
+
+        if not any(folder.glob("saved_model.pb*")):
+            raise ValueError(f"'{folder}' holds no SavedModel (no saved_model.pb).")
+        try:
+            # The functions die with the object that they were loaded with.
+            self._loaded = tf.saved_model.load(str(folder))
+        except Exception as error:
+            # TensorFlow raises errors of every kind on damaged files.
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise OSError(f"'{folder}' can't be loaded: {reason}") from error
+        functions = self._loaded.signatures
+        name = _chosen("signature", signature, functions, ["serving_default"])
+        self._function = functions[name]
+        _, inputs = self._function.structured_input_signature
+        if len(inputs) != 1:
+            raise ValueError(
+                f"The signature of '{folder}' must have one input, the images. It has "
+                f"{len(inputs)}: {', '.join(inputs)}"
+            )
+        ((self._input, spec),) = inputs.items()
+        self._shape, self._dtype = spec.shape, spec.dtype.as_numpy_dtype
+        outputs = self._function.structured_outputs
+        self._output = _chosen("output", output, outputs, ["logits", "probabilities"])
+        self.batch_size: int | None = spec.shape[0] if spec.shape.rank else None
+        self.takes_whole_numbers: bool = spec.dtype.is_integer
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Outputs `[batch, classes]` for images `[batch, height, width, channels]`.
+
+        Raises:
+            ValueError: the signature wants images of another shape.
+        """
+        images = np.rint(images) if self.takes_whole_numbers else images
+        images = self._arranged(images).astype(self._dtype, copy=False)
+        count, size = len(images), self.batch_size or len(images)
+        if count % size:
+            images = np.resize(images, (count + -count % size, *images.shape[1:]))
+        outputs = [
+            self._function(**{self._input: batch})[self._output].numpy()
+            for batch in np.split(images, len(images) // size)
+        ]
+        return np.concatenate(outputs)[:count]
+
+    def _arranged(self, images: np.ndarray) -> np.ndarray:
+        """The images with the axes that the signature wants."""
+        wanted = self._shape
+        if wanted.rank is None:
+            return images
+        flat, channels_first = images.reshape(len(images), -1), np.moveaxis(images, -1, 1)
+        one_channel = [images[..., 0]] if images.shape[-1] == 1 else []
+        for arranged in (images, channels_first, flat, *one_channel):
+            if wanted[1:].is_compatible_with(arranged.shape[1:]):
+                return arranged
+        raise ValueError(
+            f"The SavedModel wants images of shape {wanted.as_list()}, the data set's "
+            f"are [batch, {', '.join(map(str, images.shape[1:]))}]."
+        )
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The variables with two axes or more that the signature reads, by name."""
+        weights: dict[str, np.ndarray] = {}
+        for variable in self._function.variables:
+            if variable.shape.rank >= 2 and variable.dtype.is_floating:
+                name = variable.name.removesuffix(":0")
+                name = f"{name}_{len(weights)}" if name in weights else name
+                weights[name] = variable.numpy()
+        return weights
+
+
+def _chosen(
+    kind: str, name: str | None, available: Iterable[str], preferred: list[str]
+) -> str:
+    """The name given; else the first preferred that is available, or the only one."""
+    names = list(available)
+    wanted = [name] if name else [*preferred, *(names if len(names) == 1 else [])]
+    for candidate in wanted:
+        if candidate in names:
+            return candidate
+    received = f"Received: {name}. " if name else "Say which to use. "
+    raise ValueError(
+        f"`{kind}` must be one of the SavedModel's. {received}"
+        f"Available: {', '.join(names) or 'none'}"
+    )
 
 
 def _images() -> data.ImageData:
-    images = data.load(
-        FLAGS.dataset,
-        data_dir=FLAGS.data_dir,
-        train_examples=FLAGS.train_examples,
-        validation_fraction=FLAGS.validation_fraction,
-    )
+    given = {name: FLAGS[name].value for name in _OF_TRAINING}
+    images = data.load(FLAGS.dataset, **given)
     if FLAGS.normalize:
         return images
     channels = images.input_shape[-1]
@@ -122,11 +200,9 @@ def _images() -> data.ImageData:
     return dataclasses.replace(images, normalization=as_they_come)
 
 
-def _speeds(
-    classifier: Classifier, batch_size: int | None, images: data.ImageData
-) -> dict[str, float]:
+def _speeds(classifier: SavedClassifier, images: data.ImageData) -> dict[str, float]:
     speeds = {}
-    for size in [batch_size] if batch_size else [1, 128]:
+    for size in [classifier.batch_size] if classifier.batch_size else [1, 128]:
         some, _ = next(iter(images.evaluation_batches(FLAGS.split, size)))
         batch = np.resize(some, (size, *some.shape[1:]))
         speeds[str(size)] = images_per_second(classifier, batch)
@@ -134,7 +210,7 @@ def _speeds(
 
 
 def images_per_second(
-    classifier: Classifier, images: np.ndarray, seconds: float = 1.0
+    classifier: Callable[[np.ndarray], object], images: np.ndarray, seconds: float = 1.0
 ) -> float:
     """Images per second of one batch after another, by the median call."""
     timer = timeit.Timer(lambda: classifier(images))
@@ -166,10 +242,8 @@ def _table(report: dict) -> str:
     }
     for name, part in report["per_class"].items():
         rows[f"class {name}"] = "no images" if part is None else f"{part:.2%}"
-    head = (
-        f"{Path(report['saved_model'])} on {report['images']:,} images of "
-        f"{report['dataset']} ({report['split']})"
-    )
+    images = f"{report['images']:,} images of {report['dataset']} ({report['split']})"
+    head = f"{Path(report['saved_model'])} on {images}"
     width = max(map(len, rows))
     return "\n".join([head, *(f"  {name:<{width}}  {rows[name]:>10}" for name in rows)])
 

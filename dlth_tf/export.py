@@ -10,12 +10,9 @@ from absl import flags
 
 from dlth_tf.experiment import command_line
 from dlth_tf.experiment import flags as program_flags
-from dlth_tf.experiment.command_line import (
-    start_tensorflow_quietly,
-)
-from dlth_tf.experiment.results.finished_run import FinishedRun
+from dlth_tf.experiment.results.results import FinishedRun
 from official import data
-from official.common.path_flag import DEFINE_path
+from official.common import DEFINE_path
 
 program_flags.register()
 FLAGS = program_flags.FLAGS
@@ -39,23 +36,14 @@ flags.DEFINE_bool(
 )
 
 
-def main(argv: list[str]) -> int:
-    try:
-        command_line.reject_arguments(argv)
-        for flag in ("run", "output"):
-            if not FLAGS[flag].value:
-                raise ValueError(f"--{flag} is needed. See --help.")
-        return _export()
-    except (ValueError, FileNotFoundError) as error:
-        return command_line.say(error, command_line.USAGE)
-    except (OSError, RuntimeError) as error:
-        return command_line.say(error, command_line.FAILURE)
-
-
-def _export() -> int:
+@command_line.ends_in_a_line
+def main() -> None:
+    for flag in ("run", "output"):
+        if not FLAGS[flag].value:
+            raise ValueError(f"--{flag} is needed. See --help.")
     run = FinishedRun.read(FLAGS.run)
-    start_tensorflow_quietly()
-    from dlth_tf.experiment.results.run_export import export_run
+    command_line.start_tensorflow_quietly()
+    from dlth_tf.experiment.running import export_run
 
     data_dir = FLAGS.data_dir or run.row.flags.get("data_dir")
     images = data.load(run.task.dataset, data_dir=data_dir)
@@ -68,7 +56,6 @@ def _export() -> int:
         f"{metadata['parameters_not_zero']:,} of {metadata['parameters']:,} parameters "
         f"not zero, test accuracy {100 * metadata['accuracy']['top1']:.2f}%"
     )
-    return 0
 
 
 if __name__ == "__main__":

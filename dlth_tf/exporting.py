@@ -8,27 +8,19 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import keras
 import numpy as np
 
 from dlth_tf.files import atomic_folder
-from dlth_tf.folding import fold_batch_norm
 from dlth_tf.keras_internals import functional_graph
-from dlth_tf.network.kernels import maskable_kernels
+from dlth_tf.network.kernels import maskable_kernels, walk_layers
+from dlth_tf.rebuilding import fold_batch_norm
+from official.data import Normalization
 
 _LOGITS, _PROBABILITIES = "logits", "probabilities"
 # Rounding, also of deep or half-precision networks, stays below; another graph does not.
 _TOLERANCE = 0.01
-
-
-class Normalization(Protocol):
-    """What the network's training images went through: (x / scale - mean) / std."""
-
-    scale: float
-    mean: Sequence[float]
-    std: Sequence[float]
 
 
 class ExportFailed(RuntimeError):
@@ -48,9 +40,8 @@ def export(
     `saved_model.pb`. Each takes images `[batch, height, width, channels]` as float32, the
     SavedModel as uint8 too, and gives `logits` and `probabilities`, `[batch, classes]`.
     The SavedModel's outputs are compared with the network's before the folder gets its
-    name: `largest_difference` in the metadata. BatchNorm is folded into the layers before
-    it where there is one (`dlth_tf.fold_batch_norm`), but not in the `.keras` file, on
-    which training may go on.
+    name: `largest_difference` in the metadata. BatchNorm is folded (`fold_batch_norm`)
+    but in the `.keras` file, on which training may go on.
 
     Args:
         network: from normalised images to logits, made of Keras's own layers.
@@ -63,22 +54,12 @@ def export(
         ValueError: the folder is not empty, an unknown format, a layer not of Keras.
         ExportFailed: a converter failed, or what was written computes something else.
         RuntimeError: Keras does not run on TensorFlow.
-
-    Example:
-
-    >>> export(model, "exports/digits", formats=("saved_model", "keras"))
     """
-    _check(formats)
+    _check(formats, network)
     model = folded = _serving_model(network, normalization)
-    if "keras" in formats:
-        _check_layers(model)
     if set(formats) != {"keras"} and functional_graph(network) is not None:
         folded = _serving_model(fold_batch_norm(network), normalization)
-    description = {
-        **(metadata or {}),
-        **_interface(model, normalization),
-        **_weights(network),
-    }
+    description = {**(metadata or {}), **_description(network, normalization)}
     with atomic_folder(folder) as temporary:
         for name in formats:
             _write(name, model if name == "keras" else folded, temporary)
@@ -93,7 +74,7 @@ def export(
     return description
 
 
-def _check(formats: Sequence[str]) -> None:
+def _check(formats: Sequence[str], network: keras.Model) -> None:
     for name in formats:
         if name not in FORMATS:
             raise ValueError(f"Unknown format {name!r}. Available: {', '.join(FORMATS)}.")
@@ -102,11 +83,9 @@ def _check(formats: Sequence[str]) -> None:
             "Exporting needs Keras on TensorFlow (KERAS_BACKEND=tensorflow). The "
             f"backend is {keras.backend.backend()}."
         )
-
-
-def _check_layers(model: keras.Model) -> None:
-    """A `.keras` file with a foreign layer is loaded only where its code is known."""
-    for layer in model._flatten_layers():
+    # A `.keras` file with a foreign layer is loaded only where its code is known.
+    layers = [network, *(layer for _, layer in walk_layers(network))]
+    for layer in layers if "keras" in formats else ():
         if not type(layer).__module__.startswith("keras."):
             raise ValueError(
                 f"Layer '{layer.name}' is a {type(layer).__name__}, which plain Keras "
@@ -121,10 +100,10 @@ def _serving_model(
     """From float32 images as they come to logits and probabilities."""
     x = images = keras.Input(network.input_shape[1:], name="images", dtype="float32")
     if normalization:
-        means, stds = normalization.mean, normalization.std
+        mean, std = np.array(normalization.mean), np.array(normalization.std)
         x = keras.layers.Rescaling(
-            scale=[1.0 / (normalization.scale * std) for std in stds],
-            offset=[-mean / std for mean, std in zip(means, stds, strict=True)],
+            scale=(1.0 / (normalization.scale * std)).tolist(),
+            offset=(-mean / std).tolist(),
             dtype="float32",
             name="normalization",
         )(images)
@@ -148,9 +127,8 @@ def _write(name: str, model: keras.Model, folder: Path) -> None:
 def _write_saved_model(model: keras.Model, folder: Path) -> None:
     """Writes what takes images as float32, and as uint8 if they need no normalising.
 
-    `model.export` stores every variable twice, once as the model's and once as the
-    signature's (keras-team/keras#23553, seen in Keras 3.15): the model is not tracked
-    here, so that they are stored once.
+    The model is not tracked: `model.export` stores every variable twice, as the model's
+    and as the signature's (keras-team/keras#23553, seen in Keras 3.15).
     """
     floats, pixels = (
         keras.InputSpec(shape=model.input_shape, dtype=dtype, name="images")
@@ -202,35 +180,25 @@ def _compare(folder: Path, model: keras.Model) -> float:
     return difference
 
 
-def _interface(model: keras.Model, normalization: Normalization | None) -> dict:
-    shape = [None, *model.input_shape[1:]]
+def _description(network: keras.Model, normalization: Normalization | None) -> dict:
+    """What is said of every network: how it is called, and how sparse it is."""
+    images = {"shape": [None, *network.input_shape[1:]], "dtype": "float32"}
     inside: dict | str = "not inside: images must come normalised"
+    signatures = ["serving_default", "serve"]
     if normalization:
-        inside = {
-            "scale": normalization.scale,
-            "mean": list(normalization.mean),
-            "std": list(normalization.std),
-        }
+        mean, std = list(normalization.mean), list(normalization.std)
+        inside = {"scale": normalization.scale, "mean": mean, "std": std}
+        signatures.append("serve_uint8")
+    kernels = maskable_kernels(network).items()
+    removed = {name: keras.ops.convert_to_numpy(kernel) == 0 for name, kernel in kernels}
+    parameters = int(network.count_params())
+    zeros = sum(int(gone.sum()) for gone in removed.values())
     return {
-        "inputs": {"images": {"shape": shape, "dtype": "float32"}},
-        "signatures": ["serving_default", "serve"]
-        + ["serve_uint8"] * bool(normalization),
+        "inputs": {"images": images},
+        "signatures": signatures,
         "outputs": [_LOGITS, _PROBABILITIES],
         "normalization": inside,
-    }
-
-
-def _weights(network: keras.Model) -> dict:
-    kernels = {
-        name: keras.ops.convert_to_numpy(kernel)
-        for name, kernel in maskable_kernels(network).items()
-    }
-    zeros = {name: int((kernel == 0).sum()) for name, kernel in kernels.items()}
-    parameters = int(network.count_params())
-    return {
         "parameters": parameters,
-        "parameters_not_zero": parameters - sum(zeros.values()),
-        "sparsity_per_layer": {
-            name: zeros[name] / kernel.size for name, kernel in kernels.items()
-        },
+        "parameters_not_zero": parameters - zeros,
+        "sparsity_per_layer": {name: float(g.mean()) for name, g in removed.items()},
     }

@@ -23,9 +23,6 @@ def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
 
     The content is on the disk before the name changes, so that a power cut leaves the
     old file or the new one. If the body raises, `path` stays as it was.
-
-    >>> with atomic_write("table.md") as file:
-    ...     file.write(b"| method |")
     """
     with (
         _replacing(Path(path), _new_file, 0o666) as temporary,
@@ -41,9 +38,6 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     """Makes a temporary folder beside `path` that takes its place when all is written.
 
     If the body raises, nothing is left. An empty folder at `path` may be there before.
-
-    >>> with atomic_folder("export") as folder:
-    ...     (folder / "metadata.json").write_text("{}")
     """
     path = Path(path)
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
@@ -56,10 +50,7 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def remove_temporaries(folder: str | os.PathLike) -> None:
-    """Removes what programs that were killed while writing to a folder left there.
-
-    Nobody must be writing to the folder meanwhile.
-    """
+    """Removes what killed programs left in a folder that nobody writes to now."""
     for path in Path(folder).glob(f".*{_TEMPORARY}"):
         _remove(path)
 

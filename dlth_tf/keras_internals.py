@@ -67,14 +67,16 @@ def moving_average(optimizer: Any, variable: keras.Variable) -> keras.Variable |
     """The average of a variable that an optimizer keeps (`use_ema`)."""
     if not optimizer.use_ema:
         return None
-    return optimizer._model_variables_moving_average[_place(optimizer, variable)]
+    return optimizer._model_variables_moving_average[
+        optimizer._get_variable_index(variable)
+    ]
 
 
 def gathered_gradient(optimizer: Any, variable: keras.Variable) -> keras.Variable | None:
     """The sum of a variable's gradients since the last step (with accumulation)."""
     if not optimizer.gradient_accumulation_steps:
         return None
-    return optimizer._accumulated_gradients[_place(optimizer, variable)]
+    return optimizer._accumulated_gradients[optimizer._get_variable_index(variable)]
 
 
 def pass_over_a_step(optimizer: Any) -> None:
@@ -90,11 +92,8 @@ def batches_seen(optimizer: Any) -> keras.Variable:
 
 
 def slots(optimizer: Any, variable: keras.Variable) -> list[keras.Variable]:
-    """What an optimizer remembers of each of a variable's weights: momentum and the like.
-
-    Keras's optimizers hold it in lists with one entry for each trainable variable.
-    """
-    place = _place(optimizer, variable)
+    """What an optimizer remembers of a variable's weights: momentum and the like."""
+    place = optimizer._get_variable_index(variable)
     own = {id(own) for own in optimizer._variables}
     return [
         held[place]
@@ -110,9 +109,8 @@ def slots(optimizer: Any, variable: keras.Variable) -> list[keras.Variable]:
 class CarriedVariables:
     """Variables that a compiled step of JAX is given and gives back.
 
-    Keras hands on those of the optimizer, from the first batch of a `fit` to its end,
-    which is `finalize_variable_values`, also if it raises. These are among them
-    meanwhile, but not in what is saved as the optimizer's.
+    They are among the optimizer's until the end of a `fit`, which is
+    `finalize_variable_values`, also if it raises; but not in what is saved as its own.
     """
 
     def __init__(self, optimizer: Any, variables: Sequence[keras.Variable]):
@@ -153,7 +151,3 @@ class CarriedVariables:
     def _finalize(self, variables: Any) -> None:
         self.leave()
         self._optimizer.finalize_variable_values(variables)
-
-
-def _place(optimizer: Any, variable: keras.Variable) -> int:
-    return optimizer._get_variable_index(variable)

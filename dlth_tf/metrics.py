@@ -12,12 +12,10 @@ _SMALLEST = np.finfo(np.float32).tiny
 def measure(outputs: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict:
     """Measures outputs `[images, classes]`, logits or probabilities, against labels.
 
-    Returns:
-        `top1` and `top5`, fractions of the images whose class has the highest output,
-        or is among the five highest; `loss`, the mean cross-entropy in nats; `per_class`,
-        the fraction right by class name, None for a class without images;
-        `calibration_error`, see `expected_calibration_error`; the number of `images`.
-        Loss and calibration error are NaN if an output is.
+    `top1` and `top5` are fractions of the images whose class has the highest output, or
+    is among the five highest; `loss` is the mean cross-entropy in nats; `per_class` the
+    fraction right by class name, None for a class without images. Loss and
+    `calibration_error` are NaN if an output is.
     """
     log_probabilities = _log_probabilities(outputs.astype(np.float64))
     rank = ranks(outputs, labels)
@@ -55,10 +53,7 @@ def losses(log_probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def expected_calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
-    """Mean distance of confidence from accuracy over 15 bins of equal width, in [0, 1].
-
-    The sum over bins of (images in it / images) * |accuracy - mean confidence|; bin m of
-    M has the confidences in ((m - 1) / M, m / M].
+    """Mean distance of confidence from accuracy over 15 bins ((m - 1) / 15, m / 15].
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, eq. 3.
     """

@@ -26,25 +26,19 @@ flags.DEFINE_bool(
 )
 
 
-def main(argv: list[str]) -> int:
-    try:
-        command_line.reject_arguments(argv)
-        from dlth_tf import reporting  # It takes its time, which --help must not.
+@command_line.ends_in_a_line
+def main() -> None:
+    from dlth_tf import reporting  # It takes its time, which --help must not.
 
-        if FLAGS.text:
-            columns = shutil.get_terminal_size().columns
-            text = reporting.report_text(FLAGS.output_dir, columns)
-            command_line.show(reporting.printable(text, sys.stdout.encoding or "utf-8"))
-            return 0
-        written = reporting.write_report(FLAGS.output_dir)
-    except (ValueError, FileNotFoundError) as error:
-        return command_line.say(error, command_line.USAGE)
-    except (OSError, ImportError) as error:
-        return command_line.say(error, command_line.FAILURE)
+    if FLAGS.text:
+        columns, encoding = shutil.get_terminal_size().columns, sys.stdout.encoding
+        text = reporting.report_text(FLAGS.output_dir, columns, encoding or "utf-8")
+        command_line.show(text)
+        return
+    written = reporting.write_report(FLAGS.output_dir)
     for line in written.skipped:
         print(f"Passed over: {line}", file=sys.stderr)
     print(f"Report: {written.page} ({written.figures} figures in figures/)")
-    return 0
 
 
 if __name__ == "__main__":

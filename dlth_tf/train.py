@@ -8,6 +8,7 @@ another worker has died.
 """
 
 import contextlib
+import dataclasses
 import functools
 import os
 import sys
@@ -16,24 +17,15 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from dlth_tf.experiment import command_line, hardware
 from dlth_tf.experiment import flags as program_flags
-from dlth_tf.experiment import hardware
-from dlth_tf.experiment.command_line import (
-    FAILURE,
-    USAGE,
-    reject_arguments,
-    say,
-    show,
-    start,
-    start_tensorflow_quietly,
-    with_advice,
-)
+from dlth_tf.experiment.command_line import FAILURE, USAGE, say
 from dlth_tf.experiment.engine.folder import REPORT, RESULTS, TABLE, ExperimentFolder
 from dlth_tf.experiment.engine.lock import InUse
 from dlth_tf.experiment.engine.progress import Reporter
 from dlth_tf.experiment.engine.stop_signals import Stopped, StopSignals
-from dlth_tf.experiment.hardware import ONE_DEVICE, Hardware
-from dlth_tf.experiment.plan.runs import Experiment, Run, batch_sizes
+from dlth_tf.experiment.plan.protocol import Interval
+from dlth_tf.experiment.plan.runs import Experiment, Run, Shard, batch_sizes
 from dlth_tf.experiment.results import claim
 from dlth_tf.experiment.results.results import Results
 from official.distribution.missing_workers import DeadWorker, naming_dead_workers
@@ -47,6 +39,10 @@ flags.adopt_module_key_flags(hardware)
 
 FLAGS = flags.FLAGS
 _BACKENDS = ("tensorflow", "jax")
+_OTHER_BACKEND = (
+    "KERAS_BACKEND must be tensorflow or jax for this program. Received: {}. (The "
+    "library, in a program of your own, runs on torch too.)"
+)
 _NO_FLAGS = (
     "No flags were given. To begin with: python -m dlth_tf.train "
     "--flagfile=configs/quickstart.flags. All flags: --help."
@@ -61,10 +57,12 @@ def main(argv: list[str]) -> int:
 def _ended(argv: list[str], reporter: Reporter, stop: StopSignals) -> int:
     """How the program ended, as an exit code; why, if not well, is said in a line."""
     try:
-        reject_arguments(argv)
-        _check_backend()
+        command_line.reject_arguments(argv)
+        backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+        if backend not in _BACKENDS:
+            raise ValueError(_OTHER_BACKEND.format(backend))
         experiment = program_flags.experiment()
-        used = ONE_DEVICE
+        used = hardware.ONE_DEVICE
         if not FLAGS.dry_run:
             used = hardware.parsed_hardware(batch_sizes(experiment.runs()))
         stop.listen()
@@ -76,108 +74,95 @@ def _ended(argv: list[str], reporter: Reporter, stop: StopSignals) -> int:
     except (ValueError, FileNotFoundError) as error:
         return say(error, USAGE)
     except (OSError, InUse, ImportError) as error:
-        return say(with_advice(error), FAILURE)
+        return say(command_line.with_advice(error), FAILURE)
     except Stopped as stopped:
         reporter.line(f"\nStopped by {stopped}. The same command goes on from here.")
         return stopped.exit_code
 
 
-def _check_backend() -> None:
-    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
-    if backend not in _BACKENDS:
-        raise ValueError(
-            f"KERAS_BACKEND must be {' or '.join(_BACKENDS)} for this program. Received: "
-            f"{backend}. (The library, in a program of your own, runs on torch too.)"
-        )
-
-
+@dataclasses.dataclass
 class _Program:
     """The program, once its flags are known to make sense.
 
     TensorFlow, and all that needs it, is imported where something is left to be done.
     """
 
-    def __init__(
-        self,
-        experiment: Experiment,
-        reporter: Reporter,
-        stop: StopSignals,
-        hardware: Hardware,
-    ):
-        self._experiment = experiment
-        self._reporter = reporter
-        self._stop = stop
-        self._hardware = hardware
-        self._folder = ExperimentFolder(FLAGS.output_dir)
-        self._results = Results(self._folder)
-        self._shard = program_flags.shard()
-        self._checkpoint_every = program_flags.checkpoint_every()
-        runs = experiment.runs()
-        self._runs = self._shard.of(runs) if self._shard else runs
+    experiment: Experiment
+    reporter: Reporter
+    stop: StopSignals
+    hardware: hardware.Hardware
+
+    def __post_init__(self) -> None:
+        self.folder = ExperimentFolder(FLAGS.output_dir)
+        self.results = Results(self.folder)
+        self.shard = Shard.parse(FLAGS.shard) if FLAGS.shard else None
+        self.checkpoint_every = Interval.parse(FLAGS.checkpoint_every)
+        runs = self.experiment.runs()
+        self.runs = self.shard.of(runs) if self.shard else runs
 
     def run(self) -> int:
-        workers, reporter = self._hardware.workers, self._reporter
+        workers, reporter = self.hardware.workers, self.reporter
         if not workers.is_chief:
             reporter.silence()
-        claim.check_free(self._folder.path, self._experiment)
+        claim.check_free(self.folder.path, self.experiment)
         if FLAGS.dry_run:
             return self._show_plan()
-        done = [workers.is_chief and self._results.is_done(run) for run in self._runs]
-        pairs = zip(self._runs, workers.from_chief(done), strict=True)
+        done = [workers.is_chief and self.results.is_done(run) for run in self.runs]
+        pairs = zip(self.runs, workers.from_chief(done), strict=True)
         left = [run for run, is_done in pairs if not is_done]
         failure = self._make(left) if left else 0
         if failure or not workers.is_chief:
             return failure
-        show(self._results.publish())
-        path = self._folder.path
+        command_line.show(self.results.publish())
+        path = self.folder.path
         reporter.line(f"Results: {path / RESULTS}, {path / TABLE}")
         if FLAGS.report and (left or not (path / REPORT).exists()):
             self._report()
         exported = self._export() if FLAGS.export else 0
         return self._say_failures() or exported
 
-    def _show_plan(self) -> int:
-        start_tensorflow_quietly()
-        from dlth_tf.experiment.results.dry_run import describe, layer_tables
-        from dlth_tf.experiment.running import check_runs
-
-        check_runs(self._runs, self._context)
-        show(describe(self._runs, self._context))
-        show(layer_tables(self._runs, self._context))
-        return 0
-
-    def _make(self, runs: Sequence[Run]) -> int:
-        start_tensorflow_quietly()
-        from dlth_tf.experiment.running import check_runs, make_runs
-
-        context, results = self._context, self._results
-        check_runs(runs, context)
-        path, recorded = self._folder.path, program_flags.as_dict()
-        if not self._hardware.workers.is_chief:
-            return make_runs(runs, context, results, recorded)
-        with claim.in_use(path, self._shard, self._reporter.line):
-            claim.claim(path, self._experiment)
-            return make_runs(runs, context, results, recorded)
-
     @functools.cached_property
-    def _context(self) -> "Context":
+    def context(self) -> "Context":
+        command_line.start_tensorflow_quietly()
         from dlth_tf.experiment.engine.context import Context, PlanContext
 
         return (PlanContext if FLAGS.dry_run else Context)(
-            self._experiment.protocol.task,
-            self._folder,
+            self.experiment.protocol.task,
+            self.folder,
             FLAGS.data_dir,
-            self._reporter,
-            self._checkpoint_every,
-            self._stop,
-            self._hardware,
+            self.reporter,
+            self.checkpoint_every,
+            self.stop,
+            self.hardware,
         )
 
+    def _show_plan(self) -> int:
+        runs, context = self.runs, self.context
+        from dlth_tf.experiment.results.dry_run import describe, layer_tables
+        from dlth_tf.experiment.running import check_runs
+
+        check_runs(runs, context)
+        command_line.show(describe(runs, context))
+        command_line.show(layer_tables(runs, context))
+        return 0
+
+    def _make(self, runs: Sequence[Run]) -> int:
+        context, path = self.context, self.folder.path
+        from dlth_tf.experiment.running import check_runs, make_runs
+
+        check_runs(runs, context)
+        with contextlib.ExitStack() as held:
+            if self.hardware.workers.is_chief:
+                tell = self.reporter.line
+                held.enter_context(claim.in_use(path, self.shard, tell))
+                claim.claim(path, self.experiment)
+            return make_runs(runs, context, self.results, program_flags.as_dict())
+
     def _export(self) -> int:
-        start_tensorflow_quietly()
+        context = self.context
         from dlth_tf.experiment.running import export_runs
 
-        return export_runs(self._runs, self._context, self._results)
+        return export_runs(self.runs, context, self.results)
 
     def _report(self) -> None:
         """Writes the page; the results are safe already, whatever becomes of it."""
@@ -186,20 +171,19 @@ class _Program:
 
             written = write_report(FLAGS.output_dir)
         except Exception as error:
-            self._reporter.line(f"The report could not be written: {error!r}")
+            self.reporter.line(f"The report could not be written: {error!r}")
         else:
-            self._reporter.line(f"Report: {written.page}")
+            self.reporter.line(f"Report: {written.page}")
 
     def _say_failures(self) -> int:
-        failures = {
-            run.name: said for run in self._runs if (said := self._results.failure(run))
-        }
+        told = {run.name: self.results.failure(run) for run in self.runs}
+        failures = {name: failure for name, failure in told.items() if failure}
         for name, failure in failures.items():
-            self._reporter.line(f"Failed: {name}: {failure}")
+            self.reporter.line(f"Failed: {name}: {failure}")
         if not failures:
             return 0
         return say(
-            f"{len(failures)} of {len(self._runs)} runs failed. They would end alike: "
+            f"{len(failures)} of {len(self.runs)} runs failed. They would end alike: "
             "the same command tries one again only after its folder, named above, was "
             "removed.",
             FAILURE,
@@ -210,7 +194,7 @@ def run() -> None:
     """The command's entry point."""
     if len(sys.argv) == 1:
         sys.exit(say(_NO_FLAGS, USAGE))
-    start(main)
+    command_line.start(main)
 
 
 if __name__ == "__main__":

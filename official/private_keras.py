@@ -1,6 +1,7 @@
 """All that relies on the inside of Keras, which may change with any version of it.
 
-`tests/official/test_private_keras.py` says what that is.
+`tests/official/test_private_keras.py` says what that is. And `tf`, which is TensorFlow
+where Keras runs on it; on another backend it may be missing, and is None.
 
 Under MultiWorkerMirroredStrategy Keras 3's `fit` fails in two places
 (https://github.com/keras-team/keras/issues/20585):
@@ -13,15 +14,17 @@ Under MultiWorkerMirroredStrategy Keras 3's `fit` fails in two places
 """
 
 import contextlib
+import importlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 from keras.src import api_export
 
-from official.common.backend import tf
-
 TESTED_KERAS = ("3.15",)
+
+ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
+tf: Any = importlib.import_module("tensorflow") if ON_TENSORFLOW else None
 
 
 def save_as(name: str, cls: type) -> None:
@@ -51,15 +54,6 @@ def multi_worker_fit() -> Iterator[None]:
 
     Raises:
         RuntimeError: a version of Keras that it was not tested with.
-
-    Example: the same program on each worker.
-
-        >>> strategy = tf.distribute.MultiWorkerMirroredStrategy()
-        >>> with strategy.scope():
-        ...     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
-        ...     model.compile("sgd", "mse")
-        >>> with multi_worker_fit():
-        ...     model.fit(train, epochs=2, callbacks=[dlth.FixedTicket(ticket)])
     """
     if ".".join(keras.__version__.split(".")[:2]) not in TESTED_KERAS:
         raise RuntimeError(

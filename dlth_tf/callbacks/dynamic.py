@@ -22,21 +22,17 @@ class DropAndGrow(StepCallback):
 
     When the schedule says so, each kernel of which the ticket removes something drops its
     smallest magnitudes and grows as many other weights, from zero: those of the highest
-    score, which is all that a subclass has to say. The number of kept weights of a kernel
-    never changes; removed ones are exactly zero after every optimizer step, in the
-    optimizer's moving averages too. What the optimizer remembers (momentum) of a weight
-    is forgotten when it grows.
+    score. A subclass says how high that is, and when masks move. The number of kept
+    weights of a kernel never changes; removed ones are exactly zero after every optimizer
+    step, in the optimizer's moving averages too. What the optimizer remembers (momentum)
+    of a weight is forgotten when it grows.
 
     All of it happens inside the compiled step. Weights move one by one: a ticket of N:M
     does not stay one. On several devices every one moves its own copy of the masks by the
-    same gradients, summed over all, and so in the same way. Keras's `ModelCheckpoint` and
-    `BackupAndRestore` save the masks with the optimizer's variables, so that a training
-    that was killed goes on. Without them, `ticket` and `initial_step` say how far it was.
+    same gradients, summed over all, and so in the same way.
     """
 
     is_saved = True
-    replaces_step = False
-    """Whether a mask moves instead of the optimizer's step, not after it."""
 
     def __init__(self, ticket: Ticket, schedule: DropSchedule, initial_step: int = 0):
         super().__init__(initial_step)
@@ -45,10 +41,9 @@ class DropAndGrow(StepCallback):
         self._moving: list[_MovingMask] = []
 
     def growth_score(self, step: Any, place: int, gradient: Callable) -> Any:
-        """How much each weight of a kernel deserves to grow, 0 or more.
+        """How much each weight of the kernel at a place deserves to grow, 0 or more.
 
-        `place` is the kernel's number among the sparse ones; `gradient` gives that of the
-        loss by every weight, the removed ones too, as the optimizer is given it.
+        `gradient` gives that of the loss by every weight, the removed ones too.
         """
         raise NotImplementedError
 
@@ -86,51 +81,22 @@ class DropAndGrow(StepCallback):
     def begin(self) -> None:
         self.ticket.apply(self._trained)
 
-    def around_update(self, update: Update, optimize: Callable) -> Callable:
-        if not self.replaces_step:
-            return optimize
-        due = self.schedule.is_due(self._before(update)) & update.completes_step
-
-        def move(gradients: list) -> None:
-            self._move_masks(update, gradients)
-            keras_internals.pass_over_a_step(update.optimizer)
-
-        def optimize_or_move(gradients: list) -> None:
-            masks = [moving.mask for moving in self._moving]
-            changed = [*update.variables, *update.optimizer.variables, *masks]
-            either_on_replicas(due, move, optimize, gradients, changed)
-
-        return optimize_or_move
-
     def after_update(self, update: Update) -> None:
-        if not self.replaces_step:
-            due = self.schedule.is_due(self._before(update) + 1) & update.completes_step
-            changed = [
-                variable
-                for moving in self._moving
-                if moving.kernel in update
-                for variable in moving.changed_variables(update.optimizer)
-            ]
-            either(due, lambda: self._move_masks(update, []), lambda: None, changed)
         for moving in self._moving:
-            if moving.kernel in update:
-                update.keep_zero(moving.kernel, moving.mask)
+            update.keep_zero(moving.kernel, moving.mask)
 
     def on_train_end(self, logs: dict | None = None) -> None:
         super().on_train_end(logs)
         check_zeros(self.ticket, self._trained, type(self).__name__)
 
-    def _before(self, update: Update) -> Any:
-        return update.step + self.initial_step
-
-    def _move_masks(self, update: Update, gradients: list) -> None:
-        step = self._before(update)
-        time = (step if self.replaces_step else step + 1) // self.schedule.every
+    def _move_masks(self, update: Update, time: Any, gradients: list) -> None:
+        """Moves the masks as the schedule says for a time, in steps."""
+        step = update.step + self.initial_step
         for place, moving in enumerate(self._moving):
             if moving.kernel in update:
                 full = functools.partial(update.full_gradient, moving.kernel, gradients)
                 score = self.growth_score(step, place, full)
-                moving.drop_and_grow(time, score, update.optimizer)
+                moving.drop_and_grow(time // self.schedule.every, score, update.optimizer)
 
 
 class SparseEvolutionaryTraining(DropAndGrow):
@@ -190,9 +156,22 @@ class SparseEvolutionaryTraining(DropAndGrow):
         super().build(model)
         self._seeds = [_Seed([self.seed, place]) for place in range(len(self._moving))]
 
+    def after_update(self, update: Update) -> None:
+        time = update.step + self.initial_step + 1
+        due = self.schedule.is_due(time) & update.completes_step
+        changed = [
+            variable
+            for moving in self._moving
+            if moving.kernel in update
+            for variable in moving.changed_variables(update.optimizer)
+        ]
+        either(due, lambda: self._move_masks(update, time, []), lambda: None, changed)
+        super().after_update(update)
+
     def growth_score(self, step: Any, place: int, gradient: Callable) -> Any:
         kernel, seed = self._moving[place].kernel, self._seeds[place]
-        return keras.random.uniform(kernel.shape, seed=seed.of_step(step))
+        seed.step = step
+        return keras.random.uniform(kernel.shape, seed=seed)
 
 
 class RigL(DropAndGrow):
@@ -231,8 +210,6 @@ class RigL(DropAndGrow):
     arXiv 1911.11134, section 3 and algorithm 1.
     """
 
-    replaces_step = True
-
     def __init__(
         self,
         ticket: Ticket,
@@ -243,6 +220,21 @@ class RigL(DropAndGrow):
     ):
         schedule = DropSchedule(fraction, every, until, decay="cosine")
         super().__init__(ticket, schedule, initial_step)
+
+    def around_update(self, update: Update, optimize: Callable) -> Callable:
+        time = update.step + self.initial_step
+        due = self.schedule.is_due(time) & update.completes_step
+
+        def move(gradients: list) -> None:
+            self._move_masks(update, time, gradients)
+            keras_internals.pass_over_a_step(update.optimizer)
+
+        def optimize_or_move(gradients: list) -> None:
+            masks = [moving.mask for moving in self._moving]
+            changed = [*update.variables, *update.optimizer.variables, *masks]
+            either_on_replicas(due, move, optimize, gradients, changed)
+
+        return optimize_or_move
 
     def growth_score(self, step: Any, place: int, gradient: Callable) -> Any:
         return ops.abs(gradient())
@@ -260,12 +252,10 @@ class _MovingMask(NamedTuple):
         return [self.mask, self.kernel, *keras_internals.slots(optimizer, self.kernel)]
 
     def drop_and_grow(self, time: Any, growth_score: Any, optimizer: Any) -> None:
-        """Moves the mask: drops the smallest magnitudes, grows the highest scores.
+        """Drops the smallest magnitudes, grows the highest scores of all not kept then.
 
-        Weights grow among all that are not kept then, those just dropped included: one
-        that is dropped and grown at once stays as it is. The others begin at zero, in the
-        optimizer's memory too. (The dropped ones are set to zero by whoever applies the
-        mask after the step.) Of equals, those first in memory order come first.
+        A weight that is dropped and grown at once stays as it is. The others begin at
+        zero, in the optimizer's memory too.
         """
         most = int(self.counts.max())
         count = ops.take(self.counts, ops.minimum(time, len(self.counts) - 1))
@@ -282,10 +272,7 @@ class _MovingMask(NamedTuple):
 
 
 def _highest(scores: Any, count: Any, most: int) -> Any:
-    """Marks the `count` highest scores, of equals the first in memory order.
-
-    `most` is a bound of `count` that XLA can know; a full sort would take much longer.
-    """
+    """Marks the `count` highest scores, of equals the first; XLA must know the `most`."""
     flat = ops.reshape(scores, [-1])
     if keras.backend.backend() == "torch":
         places = ops.argsort(-flat)[:most]  # its top_k takes any of equals
@@ -304,10 +291,6 @@ class _Seed(keras.random.SeedGenerator):
         self._first = int(np.random.SeedSequence(seeds).generate_state(1)[0] >> 1)
         super().__init__(self._first)
 
-    def of_step(self, step: Any) -> "_Seed":
-        self._step = step
-        return self
-
     def next(self, ordered: bool = True) -> Any:
         first = ops.convert_to_tensor(self._first, self.state.dtype)
-        return ops.stack([first, ops.cast(self._step, self.state.dtype)])
+        return ops.stack([first, ops.cast(self.step, self.state.dtype)])

@@ -77,8 +77,7 @@ class EarlyBird(StepCallback):
         self.ticket = self.settled_epoch = None
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        ticket = magnitude_ticket(self.model, self.sparsity, self.unit)
-        self.ticket = ticket
+        ticket = self.ticket = magnitude_ticket(self.model, self.sparsity, self.unit)
         latest = np.concatenate([m.ravel() for m in ticket.masks.values()])
         masks = np.vstack([ops.convert_to_numpy(self._masks)[1:], latest])
         drawn = int(ops.convert_to_numpy(self._drawn)) + 1

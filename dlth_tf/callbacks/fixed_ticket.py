@@ -46,8 +46,7 @@ class FixedTicket(StepCallback):
 
     def after_update(self, update: Update) -> None:
         for kernel, mask in self._masked:
-            if kernel in update:
-                update.keep_zero(kernel, mask)
+            update.keep_zero(kernel, mask)
 
     def on_train_end(self, logs: dict | None = None) -> None:
         super().on_train_end(logs)

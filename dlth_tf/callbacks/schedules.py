@@ -86,11 +86,7 @@ class PenaltyGrowth:
 
 @dataclasses.dataclass(frozen=True)
 class DropSchedule:
-    """The moments at which weights are dropped and grown, and which part of them.
-
-    The mask changes `every` so many optimizer steps `until` one; if that is None, always.
-    With cosine decay the fraction at t is fraction / 2 * (1 + cos(pi * t / until)).
-    """
+    """The moments at which weights are dropped and grown, and which part of them."""
 
     fraction: float
     every: int

@@ -130,12 +130,11 @@ def _mean_magnitudes(model: keras.Model, ticket: Ticket) -> tuple[float, float]:
     """Mean absolute values of kept and removed weights, of kernels that lose some."""
     sums, counts = np.zeros(2), np.zeros(2)
     for _, kernel, mask in ticket.pairs(model):
-        kept = np.count_nonzero(mask)
-        if kept == mask.size:
+        if mask.all():
             continue
         magnitude = ops.abs(ops.stop_gradient(kernel))
         of_kept = float(ops.sum(ops.where(mask, magnitude, 0.0)))
         sums += of_kept, float(ops.sum(magnitude)) - of_kept
-        counts += kept, mask.size - kept
-    means = sums / np.maximum(counts, 1)
-    return float(means[0]), float(means[1])
+        counts += mask.sum(), (~mask).sum()
+    kept, removed = sums / np.maximum(counts, 1)
+    return float(kept), float(removed)

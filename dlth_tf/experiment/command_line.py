@@ -1,11 +1,11 @@
 """What all programs here do alike: flags, errors in a line, TensorFlow kept quiet."""
 
-import contextlib
+import functools
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from absl import app, flags
@@ -24,8 +24,8 @@ def say(error: object, code: int) -> int:
 
 def with_advice(error: Exception) -> str:
     """An error's message, and what to do about a full disk."""
-    full = isinstance(error, WriteFailed)
-    return f"{error}{' The same command goes on once there is room.' * full}"
+    advice = " The same command goes on once there is room."
+    return f"{error}{advice * isinstance(error, WriteFailed)}"
 
 
 def show(text: str) -> None:
@@ -41,6 +41,23 @@ def reject_arguments(argv: list[str]) -> None:
     """Raises a ValueError if anything but flags was given."""
     if len(argv) > 1:
         raise ValueError(f"Flags begin with --. Received: {' '.join(argv[1:])}")
+
+
+def ends_in_a_line(program: Callable[[], None]) -> Callable[[list[str]], int]:
+    """A program's `main`, which says in one line what its body raised."""
+
+    @functools.wraps(program)
+    def main(argv: list[str]) -> int:
+        try:
+            reject_arguments(argv)
+            program()
+        except (ValueError, FileNotFoundError) as error:
+            return say(error, USAGE)
+        except (OSError, RuntimeError, ImportError) as error:
+            return say(error, FAILURE)
+        return 0
+
+    return main
 
 
 def start(main: Callable[[list[str]], int]) -> None:
@@ -70,36 +87,24 @@ def start_tensorflow_quietly(begin: Callable[[], Any] = lambda: None) -> Any:
     """Imports Keras and its backend without the native libraries' chatter.
 
     They write to the process's standard error before any setting of theirs counts.
-    Whoever has set `TF_CPP_MIN_LOG_LEVEL` gets what it asks for.
-
-    Args:
-        begin: what is to be done before anything is computed.
-
-    Returns:
-        What `begin` returned.
+    Whoever has set `TF_CPP_MIN_LOG_LEVEL` gets what it asks for. `begin` is done before
+    anything is computed, and its result returned.
     """
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         return begin()
     # Its errors, too: what they are about comes as an exception, and ends in one line.
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    with _native_stderr_discarded():
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
         import keras
 
         result = begin()
         keras.ops.zeros(())
-    return result
-
-
-@contextlib.contextmanager
-def _native_stderr_discarded() -> Iterator[None]:
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+    return result

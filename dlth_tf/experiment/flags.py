@@ -3,32 +3,26 @@
 Who imports this, such as the report, learns of them; only a program registers them.
 """
 
+import dataclasses
 import functools
+import typing
+from collections.abc import Callable
 from typing import Any
 
 from absl import flags
 
-from dlth_tf.callbacks.schedules import PenaltyGrowth
 from dlth_tf.experiment.plan.methods import METHODS, summary
 from dlth_tf.experiment.plan.protocol import (
-    Cycles,
-    Interval,
-    MaskChanges,
-    Protocol,
-    Task,
-    TrainingPoint,
-    TransformationRecipe,
-)
-from dlth_tf.experiment.plan.runs import Experiment, Shard
-from dlth_tf.experiment.plan.sparsity_placement import (
     DISTRIBUTIONS,
     XNNPACK,
-    SparsityPlacement,
+    Protocol,
+    TrainingPoint,
 )
+from dlth_tf.experiment.plan.runs import Experiment
 from official import data
-from official.common.path_flag import DEFINE_path
+from official.common import DEFINE_path
 from official.modeling import networks
-from official.training.recipe import Recipe, parse_learning_rate
+from official.training.recipe import parse_learning_rate
 
 FLAGS = flags.FLAGS
 DESCRIBED = flags.FlagValues()
@@ -169,10 +163,7 @@ _string(
 )
 
 _integer(
-    "epochs",
-    200,
-    "Passes over the images in pretraining and finetuning.",
-    lower_bound=1,
+    "epochs", 200, "Passes over the images in pretraining and finetuning.", lower_bound=1
 )
 _integer("batch_size", 128, "Images per step in pretraining and finetuning.")
 _string(
@@ -253,90 +244,58 @@ def register() -> None:
         flags.DEFINE_flag(flag, module_name=__name__)
 
 
+_OTHERWISE_CALLED = {
+    "task.network": "model",
+    "transformation.batch_size": "transform_batch_size",
+    "transformation.learning_rate": "transform_learning_rate",
+    "transformation.growth.growth": "penalty_growth",
+    "transformation.growth.every": "penalty_every",
+    "transformation.growth.bound": "penalty_bound",
+    "transformation.growth.hold": "penalty_hold",
+    "transformation.growth.power": "penalty_power",
+    "cycles.count": "cycles",
+    "cycles.transformation.growth.every": "cycle_penalty_every",
+    "cycles.transformation.growth.hold": "cycle_penalty_hold",
+    "cycles.zero_between": "zero_between_cycles",
+    "rewind_to.epochs": "rewind_to",
+    "rewind_to.steps": "rewind_to",
+    "mask_changes.every": "mask_every",
+    "mask_changes.until": "mask_until",
+}
+_READ: dict[str, Callable[[Any], Any]] = {
+    "model": networks.check_name,
+    "dataset": data.check_name,
+    "learning_rate": parse_learning_rate,
+    "rewind_to": TrainingPoint.parse,
+    "layers": tuple,
+}
+
+
+def setting(path: str) -> str:
+    """The flag that sets what lies at a path in a protocol, such as `task.network`."""
+    if path not in _OTHERWISE_CALLED:
+        path = path.removeprefix("cycles.")
+    return _OTHERWISE_CALLED.get(path, path.rpartition(".")[2])
+
+
 def experiment() -> Experiment:
-    """What the parsed flags describe.
-
-    Raises:
-        ValueError: a value that makes no sense; the message names it.
-    """
-    protocol = Protocol(
-        task=Task(
-            network=networks.check_name(FLAGS.model),
-            dataset=data.check_name(FLAGS.dataset),
-            train_examples=FLAGS.train_examples,
-            validation_fraction=FLAGS.validation_fraction,
-            mixed_precision=FLAGS.mixed_precision,
-            sync_batch_norm=FLAGS.sync_batch_norm,
-        ),
-        recipe=Recipe(
-            epochs=FLAGS.epochs,
-            batch_size=FLAGS.batch_size,
-            learning_rate=parse_learning_rate(FLAGS.learning_rate),
-            momentum=FLAGS.momentum,
-            l2=FLAGS.l2,
-        ),
-        transformation=_transformation(FLAGS.penalty_every, FLAGS.penalty_hold),
-        cycles=Cycles(
-            count=FLAGS.cycles,
-            transformation=_transformation(
-                FLAGS.cycle_penalty_every, FLAGS.cycle_penalty_hold
-            ),
-            zero_between=FLAGS.zero_between_cycles,
-        ),
-        rewind_to=TrainingPoint.parse(FLAGS.rewind_to),
-        placement=SparsityPlacement(
-            layers=tuple(FLAGS.layers),
-            distribution=FLAGS.distribution,
-            layer_sparsity=FLAGS.layer_sparsity,
-            unit=FLAGS.unit,
-        ),
-        mask_changes=MaskChanges(
-            every=FLAGS.mask_every,
-            until=FLAGS.mask_until,
-            drop_fraction=FLAGS.drop_fraction,
-        ),
-        shrink=FLAGS.shrink,
-    )
-    return Experiment(
-        protocol,
-        methods=tuple(FLAGS.method),
-        sparsities=tuple(_numbers("sparsity", float)),
-        seeds=tuple(_numbers("seed", int)),
-    )
+    """What the parsed flags describe; a ValueError names one that makes no sense."""
+    protocol = _described(Protocol)
+    sparsities, seeds = _numbers("sparsity", float), _numbers("seed", int)
+    return Experiment(protocol, tuple(FLAGS.method), tuple(sparsities), tuple(seeds))
 
 
-def checkpoint_every() -> Interval:
-    """How often a training's state is kept.
-
-    Raises:
-        ValueError: a value that makes no sense; the message names it.
-    """
-    return Interval.parse(FLAGS.checkpoint_every)
-
-
-def shard() -> Shard | None:
-    """The part of the runs that is to be done; None: all, alone.
-
-    Raises:
-        ValueError: a value that makes no sense; the message names it.
-    """
-    return Shard.parse(FLAGS.shard) if FLAGS.shard else None
-
-
-def _transformation(every: int, hold: int) -> TransformationRecipe:
-    return TransformationRecipe(
-        growth=PenaltyGrowth(
-            growth=FLAGS.penalty_growth,
-            every=every,
-            bound=FLAGS.penalty_bound,
-            hold=hold,
-            power=FLAGS.penalty_power,
-        ),
-        batch_size=FLAGS.transform_batch_size,
-        learning_rate=FLAGS.transform_learning_rate,
-        momentum=FLAGS.momentum,
-        l2=FLAGS.l2,
-    )
+def _described(kind: Any, above: str = "") -> Any:
+    """A dataclass each of whose fields has its flag, or is such a dataclass itself."""
+    values = {}
+    for name, part in typing.get_type_hints(kind).items():
+        path = f"{above}{name}"
+        flag = setting(path)
+        if dataclasses.is_dataclass(part) and flag not in _READ:
+            values[name] = _described(part, f"{path}.")
+        else:
+            values[name] = _READ.get(flag, lambda value: value)(FLAGS[flag].value)
+    return kind(**values)
 
 
 def as_dict() -> dict[str, Any]:

@@ -5,34 +5,26 @@ Results do not depend on it, but for rounding.
 
 import contextlib
 import dataclasses
+import functools
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TextIO
+from typing import Any, TextIO
 
 from absl import flags
 
 from dlth_tf.experiment.command_line import start_tensorflow_quietly
-from official.common.choices import choose
+from official.common import choose
+from official.distribution import strategies
 from official.distribution.cluster import SOURCES, Workers, find_cluster
-from official.distribution.strategies import (
-    ALGORITHMS,
-    STRATEGIES,
-    check_backend,
-    make_strategy,
-)
-
-if TYPE_CHECKING:
-    import keras
-    import tensorflow as tf
 
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string(
     "distribution_strategy",
     "off",
-    f"What trainings run on: {', '.join(STRATEGIES)}. mirrored: all GPUs of this "
-    "machine (on JAX all devices that it sees); multi_worker_mirrored: several machines, "
-    "each running this command.",
+    f"What trainings run on: {', '.join(strategies.STRATEGIES)}. mirrored: all GPUs of "
+    "this machine (on JAX all devices that it sees); multi_worker_mirrored: several "
+    "machines, each running this command.",
 )
 flags.DEFINE_integer(
     "num_gpus", None, "GPUs of this machine to use; 0: its CPU. Default: all."
@@ -40,7 +32,7 @@ flags.DEFINE_integer(
 flags.DEFINE_string(
     "all_reduce_alg",
     "auto",
-    f"How gradients are summed: {', '.join(ALGORITHMS)}.",
+    f"How gradients are summed: {', '.join(strategies.ALGORITHMS)}.",
 )
 flags.DEFINE_string(
     "cluster",
@@ -66,39 +58,27 @@ flags.DEFINE_bool(
 
 @dataclasses.dataclass(frozen=True)
 class Hardware:
-    """Where and how trainings run.
+    """What networks are trained under, and whether XLA compiles the training step."""
 
-    Attributes:
-        strategy: what networks are trained under, or None.
-        jit_compile: whether XLA compiles the training step.
-
-    Raises:
-        ValueError: XLA is to compile a step that it can't.
-    """
-
-    strategy: "tf.distribute.Strategy | keras.distribution.DataParallel | None" = None
+    strategy: Any = None  # Of tf.distribute, or of keras.distribution
     jit_compile: bool = False
 
     def __post_init__(self) -> None:
-        if not self.jit_compile or self.strategy is None or self.replicas == 1:
+        replicas = self.workers.replicas
+        if not self.jit_compile or self.strategy is None or replicas == 1:
             return
         devices = self.strategy.extended.worker_devices
         if len(devices) > 1 or "GPU" not in devices[0]:
             raise ValueError(
                 "--jit_compile needs one device, or one GPU per process: XLA sums no "
-                f"gradients otherwise. Received: {len(devices)} of {self.replicas} "
-                f"replicas in this process, the first on {devices[0]}"
+                f"gradients otherwise. Received: {len(devices)} of {replicas} replicas "
+                f"in this process, the first on {devices[0]}"
             )
 
     @property
     def workers(self) -> Workers:
         """The processes that train together."""
         return Workers(self.strategy)
-
-    @property
-    def replicas(self) -> int:
-        """Devices of all workers."""
-        return self.workers.replicas
 
     def scope(self) -> contextlib.AbstractContextManager:
         """Where networks that are to be trained are made."""
@@ -108,16 +88,8 @@ class Hardware:
 ONE_DEVICE = Hardware()
 
 
-def check_batches(sizes: Mapping[str, int], replicas: int) -> None:
-    """Makes sure that so many replicas can share every batch.
-
-    Args:
-        sizes: of the batches, by flag.
-        replicas: devices of all workers.
-
-    Raises:
-        ValueError: they can't, evenly.
-    """
+def _check_batches(sizes: Mapping[str, int], replicas: int) -> None:
+    """Raises a ValueError if so many replicas can't share batches of these sizes."""
     uneven = {flag: size for flag, size in sizes.items() if size % replicas}
     if uneven:
         received = " ".join(f"--{flag}={size}" for flag, size in uneven.items())
@@ -128,20 +100,18 @@ def check_batches(sizes: Mapping[str, int], replicas: int) -> None:
 
 
 def parsed_hardware(batch_sizes: Mapping[str, int]) -> Hardware:
-    """What trainings run on. Workers connect here.
+    """What trainings with batches of these sizes, by flag, run on. Workers connect here.
 
-    Args:
-        batch_sizes: of the trainings, by flag.
-
-    Raises:
-        ValueError: flags that make no sense together or on this machine.
+    A ValueError names flags that make no sense together or on this machine.
     """
-    name = choose("distribution strategy", FLAGS.distribution_strategy, STRATEGIES)
+    name = choose(
+        "distribution strategy", FLAGS.distribution_strategy, strategies.STRATEGIES
+    )
     clustered = FLAGS.worker_hosts or FLAGS.cluster or FLAGS.task_index is not None
     if name == "off" and not clustered:
         return Hardware(jit_compile=FLAGS.jit_compile)
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    check_backend(name, backend)
+    strategies.check_backend(name, backend)
     if clustered and backend != "tensorflow":
         raise ValueError(
             "--cluster, --worker_hosts and --task_index need Keras on TensorFlow "
@@ -150,18 +120,17 @@ def parsed_hardware(batch_sizes: Mapping[str, int]) -> Hardware:
     look = clustered or name == "multi_worker_mirrored"
     # The standard error is turned off meanwhile.
     with os.fdopen(os.dup(2), "w") as messages:
-        strategy = start_tensorflow_quietly(
-            lambda: _strategy(name, look, messages, batch_sizes)
-        )
+        begin = functools.partial(_strategy, name, look, messages, batch_sizes)
+        strategy = start_tensorflow_quietly(begin)
     # On JAX every step is compiled.
     found = Hardware(strategy, FLAGS.jit_compile and backend == "tensorflow")
-    check_batches(batch_sizes, found.replicas)
+    _check_batches(batch_sizes, found.workers.replicas)
     return found
 
 
 def _strategy(
     name: str, look_for_workers: bool, messages: TextIO, batch_sizes: Mapping[str, int]
-) -> "tf.distribute.Strategy | keras.distribution.DataParallel | None":
+) -> Any:
     cluster = None
     if look_for_workers:
         cluster = find_cluster(FLAGS.cluster, FLAGS.worker_hosts, FLAGS.task_index)
@@ -172,8 +141,10 @@ def _strategy(
         )
     if cluster:
         # Before anybody is waited for.
-        from official.distribution.tensorflow_strategies import usable_gpus
+        from official.distribution.replicas import usable_gpus
 
         devices = len(usable_gpus(FLAGS.num_gpus)) or 1
-        check_batches(batch_sizes, devices * len(cluster.hosts))
-    return make_strategy(name, FLAGS.num_gpus, FLAGS.all_reduce_alg, cluster, messages)
+        _check_batches(batch_sizes, devices * len(cluster.hosts))
+    return strategies.make_strategy(
+        name, FLAGS.num_gpus, FLAGS.all_reduce_alg, cluster, messages
+    )

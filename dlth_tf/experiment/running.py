@@ -1,32 +1,33 @@
 """Doing the runs of an experiment, once flags are known to make sense."""
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dlth_tf.experiment.command_line import FAILURE, say, with_advice
+from dlth_tf.experiment.engine import folder as files
 from dlth_tf.experiment.engine.computing import check, obtain
 from dlth_tf.experiment.engine.context import Context
-from dlth_tf.experiment.engine.folder import EXPORT
 from dlth_tf.experiment.engine.lock import InUse
 from dlth_tf.experiment.plan.runs import Run, batch_sizes, stages_of
 from dlth_tf.experiment.plan.stages import StageFailed
-from dlth_tf.experiment.results.finished_run import FinishedRun
-from dlth_tf.experiment.results.results import Results
+from dlth_tf.experiment.results.audit import failed_row, finished_row
+from dlth_tf.experiment.results.results import FinishedRun, Results
 from dlth_tf.experiment.results.row import Row
-from dlth_tf.experiment.results.rows import failed_row, finished_row
-from dlth_tf.experiment.results.run_export import export_run
+from dlth_tf.exporting import export
+from dlth_tf.network.variables import set_weights
+from dlth_tf.rebuilding import shrink
+from dlth_tf.tickets.ticket import Ticket
+from official.data import ImageData
 from official.modeling import networks
+from official.modeling.layers import plain
 
 _LOOK_AGAIN_SECONDS = 1.0
 
 
 def check_runs(runs: Sequence[Run], context: Context) -> None:
-    """Finds what is wrong with the settings before anything is trained.
-
-    Raises:
-        ValueError: one of them makes no sense with this network, data or backend.
-    """
+    """Raises a ValueError for settings that don't go with this network, data, backend."""
     networks.check_exists(context.task.network)
     train_size = context.sizes.train_size
     for flag, size in batch_sizes(runs).items():
@@ -44,14 +45,7 @@ def make_runs(
 ) -> int:
     """Makes all runs, those last that need a stage another program is at.
 
-    Args:
-        runs: those to be made.
-        context: what they are made with.
-        results: where their rows go.
-        flags: to be recorded with each.
-
-    Returns:
-        The program's exit code.
+    `flags` are recorded with each. Returns the program's exit code.
     """
     reporter = context.reporter
     waiting = list(enumerate(runs, 1))
@@ -70,26 +64,13 @@ def make_runs(
             except OSError as error:
                 return say(f"{run.name}: {with_advice(error)}", FAILURE)
             else:
-                reporter.line(f"    {_told(row)}")
+                accuracy = f"test accuracy {100 * row.test_accuracy:.2f}%"
+                reporter.line(f"    {row.failed or accuracy}")
         if len(waiting) == len(tried):
             if in_use != told:
                 reporter.line(f"Waiting: {in_use}")
             told = in_use
             time.sleep(_LOOK_AGAIN_SECONDS)
-    return 0
-
-
-def export_runs(runs: Sequence[Run], context: Context, results: Results) -> int:
-    """Exports each run that is not exported yet, less those that failed."""
-    for run in runs:
-        folder = context.folder.run(run.name)
-        if (folder / EXPORT).exists() or results.failure(run):
-            continue
-        try:
-            export_run(FinishedRun.read(folder), folder / EXPORT, context.data)
-        except (RuntimeError, OSError) as error:
-            return say(f"{run.name}: {error}", FAILURE)
-        context.reporter.line(f"Exported: {folder / EXPORT}")
     return 0
 
 
@@ -101,5 +82,52 @@ def _row_of(run: Run, context: Context) -> Row:
         return failed_row(run, context, failure)
 
 
-def _told(row: Row) -> str:
-    return row.failed or f"test accuracy {100 * row.test_accuracy:.2f}%"
+def export_runs(runs: Sequence[Run], context: Context, results: Results) -> int:
+    """Exports each run that is not exported yet, less those that failed."""
+    for run in runs:
+        folder = context.folder.run(run.name)
+        exported = folder / files.EXPORT
+        if exported.exists() or results.failure(run):
+            continue
+        try:
+            export_run(FinishedRun.read(folder), exported, context.data)
+        except (RuntimeError, OSError) as error:
+            return say(f"{run.name}: {error}", FAILURE)
+        context.reporter.line(f"Exported: {exported}")
+    return 0
+
+
+def export_run(
+    run: FinishedRun,
+    folder: str | os.PathLike,
+    data: ImageData,
+    formats: Sequence[str] = ("saved_model",),
+    normalization_inside: bool = True,
+) -> dict[str, Any]:
+    """Exports a run's network, in Keras's own layers alone, with what is known of it.
+
+    The accuracy is the one measured when the run ended: the test images are not touched
+    again. Returns the metadata, and raises what `dlth_tf.exporting.export` does.
+    """
+    row, task = run.row, run.task
+    experiment = files.ExperimentFolder(run.folder.parent.parent)
+    network = networks.build_network(
+        task.network, input_shape=data.input_shape, classes=data.classes
+    )
+    if row.shrunk_by:
+        shrunk_by = experiment.stage_named(row.shrunk_by)
+        network = shrink(network, Ticket.load(shrunk_by / files.TICKET))
+    set_weights(network, files.read_weights(experiment.stage_named(row.stages[-1])))
+    recorded = ("method", "sparsity", "seed", "weights_left", "flags", "versions", "run")
+    metadata = {
+        "network": task.network,
+        "dataset": task.dataset,
+        "classes": list(data.class_names),
+        **{name: getattr(row, name) for name in recorded},
+        "accuracy": {
+            **{"top1": row.test_accuracy, "top5": row.test_top5, "loss": row.test_loss},
+            **{"images": row.test_images, "split": "test"},
+        },
+    }
+    normalization = data.normalization if normalization_inside else None
+    return export(plain(network), folder, normalization, formats, metadata)

@@ -12,9 +12,6 @@ from dlth_tf.keras_internals import functional_graph, input_name, nodes
 Visit = Callable[[Any, tuple, dict, list], list]
 """From an operation, its arguments and its symbolic outputs to one value per output."""
 
-Counterpart = Callable[[Layer], Layer]
-"""From a layer that is no model to a new one that takes its place."""
-
 
 def require_graph(model: keras.Model) -> Any:
     """The graph of a functional or Sequential model; refuses one that has none."""
@@ -28,10 +25,7 @@ def require_graph(model: keras.Model) -> Any:
 
 
 def run_graph(graph: Any, inputs: Sequence, visit: Visit) -> list:
-    """Runs a graph on values of one's own, of inputs and then of outputs, not on tensors.
-
-    Models nested in it are visited like layers.
-    """
+    """Runs a graph on values of one's own; nested models are visited like layers."""
     values = {id(x): value for x, value in zip(graph.inputs, inputs, strict=True)}
     for node in nodes(graph):
         args, kwargs = node.arguments.fill_in(values)
@@ -49,20 +43,19 @@ def copy_layer(layer: Layer, changes: Mapping) -> Layer:
 
 
 def rebuild(
-    model: keras.Model, counterpart: Counterpart
+    model: keras.Model, counterpart: Callable[[Layer], Layer]
 ) -> tuple[keras.Model, list[tuple[Layer, Layer]]]:
-    """Makes a model anew, layer by layer; models nested in it too.
+    """Makes a model anew of its layers' counterparts; returns it, and pairs of both.
 
     Unlike `keras.models.clone_model` it lets the shapes between the layers change, in
-    nested models as well, and leaves the new model uncompiled, its weights as its layers
-    were initialised. Returned with it is each layer that is no model and its counterpart.
+    nested models as well.
     """
     rebuilding = _Rebuilding(counterpart)
     return rebuilding.model(model), rebuilding.layers
 
 
 class _Rebuilding:
-    def __init__(self, counterpart: Counterpart):
+    def __init__(self, counterpart: Callable[[Layer], Layer]):
         self._make = counterpart
         self._made: dict[int, Layer] = {}
         self.layers: list[tuple[Layer, Layer]] = []

@@ -23,9 +23,9 @@ CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
 CELLS = (layers.SimpleRNNCell, layers.GRUCell, layers.LSTMCell, ConvLSTMCell)
 """The cells of recurrent layers, which hold a `kernel` and a `recurrent_kernel`."""
 
-_DENSE = (layers.Dense, layers.EinsumDense)
 _KERNELS = {
-    (*_DENSE, *CONVOLUTIONS, *TRANSPOSED, *DEPTHWISE): ["kernel"],
+    (layers.Dense, layers.EinsumDense, *CONVOLUTIONS): ["kernel"],
+    (*TRANSPOSED, *DEPTHWISE): ["kernel"],
     SEPARABLE: ["depthwise_kernel", "pointwise_kernel"],
     CELLS: ["kernel", "recurrent_kernel"],
 }
@@ -81,22 +81,14 @@ def maskable_kernels(
     return kernels
 
 
-def kernel_shapes(
-    model: keras.Model, tables: Iterable[str] = ()
-) -> dict[str, tuple[int, ...]]:
+def kernel_shapes(model: keras.Model, tables: Iterable[str] = ()) -> dict[str, tuple]:
     """The shapes of a model's maskable kernels by stable name."""
     kernels = maskable_kernels(model, tables)
     return {name: tuple(kernel.shape) for name, kernel in kernels.items()}
 
 
 def input_axes(model: keras.Model, tables: Iterable[str] = ()) -> dict[str, int | None]:
-    """The axis of each maskable kernel along which its inputs lie.
-
-    It is the one that the layer's matrix product sums over: of a dense kernel [in, out]
-    axis 0, of a convolution [height, width, in, out] axis 2. A depthwise convolution sums
-    over no channels, an embedding over nothing, and of a layer of one's own it is not
-    known: None.
-    """
+    """The axis of each kernel that the layer's matrix product sums over, if known."""
     return {name: axis for name, _, axis in _distinct_kernels(model, tables)}
 
 

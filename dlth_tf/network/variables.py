@@ -31,20 +31,18 @@ def _name_without_counter(layer: Layer, parent: Layer) -> str:
     # A Bidirectional layer puts a word before the names of its two.
     bidirectional = isinstance(parent, keras.layers.Bidirectional)
     first = "(forward_|backward_)?" if bidirectional else ""
-    automatic = f"{first}{re.escape(_automatic_name(layer))}"
+    automatic = f"{first}{re.escape(automatic_name(layer))}"
     return re.sub(rf"^({automatic})_\d+$", r"\1", layer.name)
 
 
-def _automatic_name(thing: Any) -> str:
+def automatic_name(thing: Any) -> str:
+    """What Keras calls a layer or operation that is given no name, but for the number."""
     automatic = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", type(thing).__name__)
     return re.sub("([a-z])([A-Z])", r"\1_\2", automatic).lower()
 
 
 def own_variables(layer: Layer) -> dict[str, keras.Variable]:
-    """A layer's variables without those of the layers below it, by name.
-
-    Those without a name, which Keras numbers anew in each process, count in the layer.
-    """
+    """A layer's variables without those of the layers below it, by name."""
     named: dict[str, keras.Variable] = {}
     for variable in keras_internals.own_variables(layer):
         named[unused_name(variable, named)] = variable
@@ -53,7 +51,7 @@ def own_variables(layer: Layer) -> dict[str, keras.Variable]:
 
 def unused_name(variable: keras.Variable, taken: Container[str]) -> str:
     """A variable's name, or what comes after it if that is taken."""
-    unnumbered = rf"^{_automatic_name(variable)}(_\d+)?$"
+    unnumbered = rf"^{automatic_name(variable)}(_\d+)?$"
     return _not_taken(re.sub(unnumbered, "variable", variable.name), taken)
 
 

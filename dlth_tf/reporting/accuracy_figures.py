@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import offset_copy
 
 from dlth_tf.experiment.plan.methods import written
-from dlth_tf.experiment.results.row import Row, series, transforms
+from dlth_tf.experiment.results.comparison import Cell, Comparison, reached
+from dlth_tf.experiment.results.row import Row
 from dlth_tf.reporting import drawing
-from dlth_tf.reporting.comparison import Cell, Comparison
-from dlth_tf.reporting.drawing import BAND, INK, SOFT_INK, Panel, Style
+from dlth_tf.reporting.drawing import BAND, INK, SOFT_INK, Panel, Style, styles
 
 _TOGETHER = 6
 _BESIDE = 8.0
@@ -29,11 +29,10 @@ def groups(comparison: Comparison) -> list[list[str]]:
     return [methods[i : i + _TOGETHER] for i in range(0, len(methods), _TOGETHER)]
 
 
-def over_sparsity(
-    comparison: Comparison, look: dict[str, Style], group: list[str]
-) -> Panel:
+def over_sparsity(comparison: Comparison, group: list[str]) -> Panel:
     """A line for each method of a group, those of other groups in the background."""
     figure, axes = drawing.sheet(270)
+    look = styles(comparison.methods)
     lines = {method: comparison.of_method(method) for method in comparison.methods}
     places = [_position(s) for s in comparison.sparsities]
     others = [method for method in lines if method not in group and method != "dense"]
@@ -59,18 +58,17 @@ def over_sparsity(
         f"{m}: " + ", ".join(f"{c.accuracy} at {written(c.sparsity)}" for c in lines[m])
         for m in group
     ]
-    part = groups(comparison).index(group) + 1 if others else None
-    return drawing.panel(
-        figure,
-        "accuracy-over-sparsity" + (f"-{part}" if part else ""),
-        "Accuracy over sparsity" + (f", part {part}" if part else ""),
-        f"Test accuracy in percent over sparsity. {'; '.join(told)}.",
-    )
+    alt = f"Test accuracy in percent over sparsity. {'; '.join(told)}."
+    name, title = "accuracy-over-sparsity", "Accuracy over sparsity"
+    if others:
+        part = groups(comparison).index(group) + 1
+        name, title = f"{name}-{part}", f"{title}, part {part}"
+    return drawing.panel(figure, name, title, alt)
 
 
-def at_sparsity(comparison: Comparison, look: dict[str, Style], sparsity: float) -> Panel:
+def at_sparsity(comparison: Comparison, sparsity: float) -> Panel:
     """A row for each method: its mean, its spread, and a stroke for every seed."""
-    cells = comparison.at(sparsity)
+    cells, look = comparison.at(sparsity), styles(comparison.methods)
     figure, axes = drawing.sheet(84 + 19 * len(cells))
     for place, cell in enumerate(cells):
         seeds = [place] * len(cell.percents)
@@ -95,9 +93,7 @@ def at_sparsity(comparison: Comparison, look: dict[str, Style], sparsity: float)
     return drawing.panel(figure, f"accuracy-at-{name}", f"Sparsity {name}", alt)
 
 
-def over_cost(
-    comparison: Comparison, look: dict[str, Style], sparsity: float
-) -> Panel | None:
+def over_cost(comparison: Comparison, sparsity: float) -> Panel | None:
     """A point for each method at one sparsity, and dense; None if no cost is known."""
     compared = [cell for cell in (*comparison.at(sparsity), comparison.dense) if cell]
     costs = {cell.method: cell.cost for cell in compared if cell.cost is not None}
@@ -119,37 +115,33 @@ def over_cost(
         cost = f"{costs[cell.method]:.1f}"
         shift = _BESIDE * (drawn[cost] - (alike[cost] - 1) / 2)
         drawn[cost] += 1
-        marks = look[cell.method] | {"ls": ""}
+        marks = styles(comparison.methods)[cell.method] | {"ls": ""}
         _marks(axes, [costs[cell.method]], [cell], marks, shift)
     axes.set(title="test accuracy %", xlabel="images seen, relative to dense")
     axes.set_ylim(_ends(cells))
     axes.grid()
     drawing.legend(axes)
     told = "; ".join(f"{c.method} {c.accuracy} at {costs[c.method]:.2f}x" for c in cells)
-    return drawing.panel(
-        figure,
-        f"accuracy-over-cost-{written(sparsity)}",
-        f"Sparsity {written(sparsity)}",
-        f"Test accuracy in percent over training cost relative to dense, at "
-        f"sparsity {written(sparsity)}: {told}.",
-    )
+    at = written(sparsity)
+    alt = "Test accuracy in percent over training cost relative to dense, at sparsity "
+    alt += f"{at}: {told}."
+    return drawing.panel(figure, f"accuracy-over-cost-{at}", f"Sparsity {at}", alt)
 
 
 def learning_curves(comparison: Comparison, method: str) -> Panel | None:
     """Accuracy and loss over epochs, a line per sparsity: the mean over its seeds."""
-    cells = comparison.of_method(method)
-    cells = [cell for cell in cells if any(run.phases for run in cell.runs)]
+    known = comparison.of_method(method)
+    cells = [cell for cell in known if any(run.phases for run in cell.runs)]
     if not cells:
         return None
     figure, (upper, lower) = drawing.sheet(312, rows=2)
     told = []
     for place, cell in enumerate(cells):
-        accuracy, loss, held_out = (
-            _course(cell.runs, metric) for metric in ("accuracy", "loss", "val_accuracy")
-        )
+        metrics = ("accuracy", "loss", "val_accuracy")
+        accuracy, loss, held_out = (_course(cell.runs, metric) for metric in metrics)
         epochs = range(1, len(loss) + 1)
-        look: Style = {"ls": drawing.LINES[place % 4]}
-        look["color"] = _SHADES[place % 6] if len(cells) > 1 else INK
+        colour = _SHADES[place % 6] if len(cells) > 1 else INK
+        look: Style = {"ls": drawing.LINES[place % 4], "color": colour}
         upper.plot(epochs, 100 * accuracy, lw=1.4, label=written(cell.sparsity), **look)
         upper.plot(epochs, 100 * held_out, lw=2.6, alpha=0.45, **look)
         lower.plot(epochs, loss, lw=1.4, **look)
@@ -190,7 +182,7 @@ def _position(sparsity: float) -> float:
 
 def _ends(cells: Sequence[Cell]) -> tuple[float, float]:
     """Of an axis that has room for all cells."""
-    low, high = Comparison(tuple(cells)).range()
+    low, high = reached(cells)
     room = max(0.06 * (high - low), 0.05)
     return low - room, high + room
 
@@ -212,8 +204,8 @@ def _beside_dense(axes: Axes, dense: Cell) -> None:
 
 def _course(runs: Sequence[Row], metric: str) -> np.ndarray:
     """A metric over all epochs of a run, averaged over the runs that got so far."""
-    courses = [[v for phase in r.phases for v in series(phase, metric)] for r in runs]
-    epochs = [*itertools.zip_longest(*courses, fillvalue=math.nan)]
+    courses = [[e.get(metric) for phase in r.phases for e in phase] for r in runs]
+    epochs = np.array([*itertools.zip_longest(*courses)], float)
     return np.ma.masked_invalid(epochs).mean(axis=1).filled(math.nan)
 
 
@@ -226,7 +218,7 @@ def _name_phases(upper: Axes, lower: Axes, run: Row) -> None:
             for axes in (upper, lower):
                 axes.axvspan(begin + 0.5, end + 0.5, color=BAND, lw=0, zorder=0)
         name = "finetuning" if run.sparsity else "training"
-        if transforms(phase):
+        if phase in run.transformations:
             name = "transformation"
         elif place < len(run.phases) - 1:
             name = "pretraining"

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dlth_tf.reporting.comparison import method_place
+from dlth_tf.experiment.results.comparison import method_place
 
 INK, SOFT_INK, RULE, BAND, PAPER = "#1b1b1f", "#5c5c66", "#d9d9de", "#ececf0", "#ffffff"
 KEPT, REMOVED = "#0072b2", "#d55e00"

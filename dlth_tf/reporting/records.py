@@ -6,15 +6,15 @@ import itertools
 import json
 import os
 import re
-import typing
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dlth_tf.experiment.engine.folder import EXPERIMENT, RESULT, RESULTS, STAGE, WEIGHTS
-from dlth_tf.experiment.plan.methods import cell_name
+from dlth_tf.experiment.results.comparison import cell_key
 from dlth_tf.experiment.results.row import Row, last_part
 
 _MARKS = (EXPERIMENT, RESULTS, "runs", "stages")
@@ -27,15 +27,14 @@ _from_json = functools.partial(json.loads, parse_constant=lambda name: None)
 class Experiment:
     """What could be read of an experiment.
 
-    `shared` is what its runs have in common, as `experiment.json` says. `begun` has a
-    line for each stage that is not finished, `skipped` for what could not be read.
+    `shared` is what its runs have in common, as `experiment.json` says, `skipped` has a
+    line for each thing that could not be read.
     """
 
     folder: Path
     shared: dict = dataclasses.field(default_factory=dict)
     runs: list[Row] = dataclasses.field(default_factory=list)
     failed: list[Row] = dataclasses.field(default_factory=list)
-    begun: list[str] = dataclasses.field(default_factory=list)
     skipped: list[str] = dataclasses.field(default_factory=list)
 
     def skip(self, path: Path, why: object) -> None:
@@ -74,13 +73,13 @@ class Experiment:
         What was asked for is what the experiment has noted, and what the commands behind
         the finished runs asked for: all combinations of methods, sparsities and seeds.
         """
-        ended = {
-            (cell_key(run.method, run.sparsity), run.seed)
-            for run in [*self.runs, *self.failed]
-        }
+        runs = [*self.runs, *self.failed]
+        ended = {(cell_key(run.method, run.sparsity), run.seed) for run in runs}
         noted = self.shared.get("asked")
-        asked = list(noted) if isinstance(noted, list) else []
-        asked += [run.flags for run in self.runs]
+        asked = [
+            *(noted if isinstance(noted, list) else []),
+            *(r.flags for r in self.runs),
+        ]
         missing: dict[str, list[int]] = {}
         for grid in dict.fromkeys(map(_grid, asked)):
             for method, sparsity, seed in itertools.product(*grid):
@@ -92,26 +91,21 @@ class Experiment:
 
     def notices(self) -> dict[str, list[str]]:
         """What failed, lacks, is not finished or unreadable: leads with their lines."""
+        missing = self.missing().items()
+        lacking = [f"{key}: seed {', '.join(map(str, sorted(s)))}" for key, s in missing]
         found = {
             "Runs that failed, and count in no mean": [
                 f"{run.name}: {run.failed}" for run in self.failed
             ],
-            "Runs that were asked for and are not finished": [
-                f"{key}: seed {', '.join(map(str, sorted(seeds)))}"
-                for key, seeds in self.missing().items()
-            ],
-            "Begun and not finished": self.begun,
+            "Runs that were asked for and are not finished": lacking,
+            "Begun and not finished": list(_begun(self.folder)),
             "Could not be read and was passed over": self.skipped,
         }
         return {lead: lines for lead, lines in found.items() if lines}
 
 
 def read_experiment(folder: str | os.PathLike) -> Experiment:
-    """Reads all that is readable of an experiment's folder.
-
-    Raises:
-        FileNotFoundError: there is no such folder, or nothing of an experiment in it.
-    """
+    """Reads all that is readable; FileNotFoundError if there is nothing at all."""
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"--output_dir: there is no folder '{folder}'.")
@@ -124,30 +118,21 @@ def read_experiment(folder: str | os.PathLike) -> Experiment:
     experiment.shared = experiment.read(EXPERIMENT)
     for run in _runs(experiment):
         (experiment.failed if run.failed else experiment.runs).append(run)
-    experiment.begun = list(_begun(folder))
     return experiment
-
-
-def cell_key(method: str, sparsity: float) -> str:
-    """A name for a method at a sparsity, fit for files and anchors."""
-    return re.sub(r"[^\w.-]+", "-", cell_name(method, sparsity))
 
 
 def _runs(experiment: Experiment) -> list[Row]:
     """The runs in their own files; those whose file is lost, from the joint one."""
-    listed = {run.name: run for run in _listed(experiment)}
-    runs = {}
+    runs = {run.name: run for run in _listed(experiment)}
     for path in sorted(experiment.folder.glob(f"runs/*/{RESULT}")):
         name = path.parent.name
         try:
-            runs[name] = dataclasses.replace(
-                Row.parse(_from_json(path.read_text("utf-8"))), run=name
-            )
+            row = Row.parse(_from_json(path.read_text("utf-8")))
+            runs[name] = dataclasses.replace(row, run=name)
         except (OSError, ValueError) as error:
-            rescued = "; results.jsonl has it and was used" if name in listed else ""
+            rescued = "; results.jsonl has it and was used" * (name in runs)
             experiment.skip(path, f"damaged ({error}){rescued}")
-    cells = {(r.method, r.sparsity, r.seed): r for r in {**listed, **runs}.values()}
-    return list(cells.values())
+    return list({(r.method, r.sparsity, r.seed): r for r in runs.values()}.values())
 
 
 def _listed(experiment: Experiment) -> Iterator[Row]:
@@ -167,6 +152,7 @@ def _listed(experiment: Experiment) -> Iterator[Row]:
 
 
 def _begun(folder: Path) -> Iterator[str]:
+    """The stages that are not finished, and how far they are."""
     for stage in sorted(folder.glob("stages/*")):
         if stage.is_dir() and not (stage / STAGE).exists():
             title = re.sub(r"-[0-9a-f]{16}$", "", stage.name).replace("-", " ")
@@ -184,13 +170,10 @@ def _epochs_done(checkpoint: Path) -> int:
         return -1
 
 
-def _grid(flags: typing.Any) -> tuple[tuple, tuple, tuple]:
+def _grid(flags: Any) -> tuple[tuple, ...]:
     """Methods, sparsities and seeds by the flags' names; none if they are not there."""
+    kinds = {"method": str, "sparsity": float, "seed": int}
     try:
-        return (
-            tuple(map(str, flags["method"])),
-            tuple(map(float, flags["sparsity"])),
-            tuple(map(int, flags["seed"])),
-        )
+        return tuple(tuple(map(kind, flags[name])) for name, kind in kinds.items())
     except (KeyError, TypeError, ValueError, OverflowError):
         return (), (), ()

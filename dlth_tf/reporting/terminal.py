@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dlth_tf.experiment.plan.methods import written
-from dlth_tf.reporting.comparison import Cell, Comparison
+from dlth_tf.experiment.results.comparison import Cell, Comparison, reached
 from dlth_tf.reporting.records import Experiment
 
 _WIDEST, _NARROWEST = 48, 16
@@ -36,7 +36,7 @@ def printable(text: str, encoding: str) -> str:
 def _table(comparison: Comparison, columns: int) -> str:
     names = max(13, *(len(method) for method in comparison.methods))
     width = min(_WIDEST, max(_NARROWEST, columns - names - 32))
-    low, high = comparison.range()
+    low, high = reached(comparison.cells)
     low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
     rows = Table(box=None, padding=(0, 1, 0, 0), show_header=False)
     for place in range(6):
@@ -53,10 +53,8 @@ def _table(comparison: Comparison, columns: int) -> str:
         for cell in cells:
             mark = "★" if cell is best else "≈" * (cell in close)
             cost = "" if cell.cost is None else f"{cell.cost:.2f}x"
-            chart = _chart(cell, width, low, high)
-            rows.add_row(
-                cell.method, mark, cell.accuracy, cost, str(len(cell.runs)), chart
-            )
+            numbers = cell.accuracy, cost, str(len(cell.runs))
+            rows.add_row(cell.method, mark, *numbers, _chart(cell, width, low, high))
     console = Console(file=io.StringIO(), width=1000, markup=False, highlight=False)
     with console.capture() as printed:
         console.print(rows)

@@ -7,13 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from dlth_tf.experiment.plan.methods import written
-from dlth_tf.experiment.results.row import Row, series
+from dlth_tf.experiment.results.comparison import Cell, Comparison
+from dlth_tf.experiment.results.row import Row
 from dlth_tf.reporting import drawing
-from dlth_tf.reporting.comparison import Cell, Comparison
-from dlth_tf.reporting.drawing import INK, KEPT, LINES, REMOVED, RULE, Panel, Style
+from dlth_tf.reporting.drawing import INK, KEPT, LINES, REMOVED, RULE, Panel, styles
 from dlth_tf.reporting.records import Experiment
 
 _BEFORE = "initial weights"
+_COURSE = ("penalty", "kept_magnitude", "removed_magnitude")
 _BINS = 61
 _TICKS_AT_MOST = 24
 
@@ -45,15 +46,13 @@ def extrusion(experiment: Experiment, cell: Cell) -> Panel | None:
     bottom.set(xlim=(0, epochs[-1]), xlabel="epochs of transformation")
     ends = [f"kept {kept[-1]:.2g}", f"removed {removed[-1]:.2g}"]
     drawing.legend(bottom, title="at the end", labels=ends)
-    return drawing.panel(
-        figure,
-        f"extrusion-{cell.key}",
-        cell.title,
+    alt = (
         f"Transformation of {cell.title}, {len(cell.runs)} seeds. While lambda grows to "
         f"{penalty[-1]:.2g}, the mean magnitude of the weights to be removed goes from "
         f"{removed[0]:.2g} to {removed[-1]:.2g}, of those kept from {kept[0]:.2g} to "
-        f"{kept[-1]:.2g}.",
+        f"{kept[-1]:.2g}."
     )
+    return drawing.panel(figure, f"extrusion-{cell.key}", cell.title, alt)
 
 
 def weight_histograms(experiment: Experiment, cell: Cell) -> Panel | None:
@@ -81,23 +80,18 @@ def weight_histograms(experiment: Experiment, cell: Cell) -> Panel | None:
         axes.yaxis.set_major_formatter("{x:,.0f}")
         drawing.legend(axes, loc="lower right", ncols=2, columnspacing=1, handlelength=1)
     rows[-1].set_xlabel("weight")
-    deviations = "; ".join(
+    told = "; ".join(
         f"{m.name}: kept {_deviation(m.kept)}, removed {_deviation(m.removed)}"
         for m in moments
     )
-    return drawing.panel(
-        figure,
-        f"weights-{cell.key}",
-        f"{cell.title} · seed {seed}",
-        f"Histograms of the weights of {cell.title}. Standard deviations: {deviations}.",
-    )
+    alt = f"Histograms of the weights of {cell.title}. Standard deviations: {told}."
+    title = f"{cell.title} · seed {seed}"
+    return drawing.panel(figure, f"weights-{cell.key}", title, alt)
 
 
-def sparsity_per_layer(
-    comparison: Comparison, look: dict[str, Style], sparsity: float
-) -> Panel | None:
+def sparsity_per_layer(comparison: Comparison, sparsity: float) -> Panel | None:
     """A row for each layer; methods that remove the same from each share a mark."""
-    groups = _alike(comparison.at(sparsity))
+    groups, look = _alike(comparison.at(sparsity)), styles(comparison.methods)
     if not groups:
         return None
     layers = list(groups[0][1])
@@ -123,12 +117,9 @@ def sparsity_per_layer(
     axes.set_xlabel("fraction of the weights removed")
     axes.grid(axis="x")
     drawing.legend(axes, loc="lower left", bbox_to_anchor=(0, 1))
-    return drawing.panel(
-        figure,
-        f"sparsity-per-layer-{written(sparsity)}",
-        f"Sparsity {written(sparsity)}",
-        f"Fraction of the weights removed from each layer. {'; '.join(told)}.",
-    )
+    alt = f"Fraction of the weights removed from each layer. {'; '.join(told)}."
+    at = written(sparsity)
+    return drawing.panel(figure, f"sparsity-per-layer-{at}", f"Sparsity {at}", alt)
 
 
 def _course(experiment: Experiment, run: Row) -> np.ndarray:
@@ -137,7 +128,7 @@ def _course(experiment: Experiment, run: Row) -> np.ndarray:
     It begins before the first step, where the initial weights are there; a row of NaN
     parts one transformation from the next.
     """
-    rows: list[tuple[float, ...]] = []
+    rows: list[tuple[float | None, ...]] = []
     if len(run.transformations) == 1:
         for moment in _moments(experiment, run)[:1]:
             if moment.name == _BEFORE and moment.kept.size:
@@ -147,11 +138,10 @@ def _course(experiment: Experiment, run: Row) -> np.ndarray:
     for phase in run.transformations:
         if done:
             rows.append((done, math.nan, math.nan, math.nan))
-        names = ("penalty", "kept_magnitude", "removed_magnitude")
-        values = zip(*(series(phase, name) for name in names), strict=True)
-        rows += [(done + place, *value) for place, value in enumerate(values, 1)]
-        done += len(phase)
-    return np.array(rows)
+        for epoch in phase:
+            done += 1
+            rows.append((done, *map(epoch.get, _COURSE)))
+    return np.array(rows, float)
 
 
 def _moments(experiment: Experiment, run: Row) -> list[_Moment]:

@@ -6,6 +6,7 @@ and its moving statistics stay what they are.
 
 import contextlib
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from unittest import mock
@@ -17,6 +18,7 @@ from keras import ops
 from dlth_tf import keras_internals
 from dlth_tf.network.kernels import maskable_kernels
 from dlth_tf.network.variables import walk_layers
+from dlth_tf.tickets.masks import Masks
 
 _BACKEND = keras.backend.backend()
 if _BACKEND == "tensorflow":
@@ -26,16 +28,16 @@ elif _BACKEND == "jax":
 elif _BACKEND == "torch":
     import torch
 
+_LEAST_FLOW = 1e-3
+
 Batches = Iterable[tuple[np.ndarray, np.ndarray]]
 """Inputs and targets, some at a time, the same whenever they are gone through."""
 
 
 class TrainingLoss:
-    """The mean loss of a model on some examples, as a function of its kernels.
+    """The mean loss of a model in training, in float32, as a function of its kernels.
 
-    The model runs as it does in training: batch normalization by the batch's own
-    statistics, dropout active. Half-precision models are computed in float32. Without
-    targets `y`, `x` is batches of inputs and targets, gone through for every derivative.
+    Without targets `y`, `x` is batches of both, gone through for every derivative.
     """
 
     def __init__(
@@ -54,7 +56,11 @@ class TrainingLoss:
                 f"{len(x)} and {len(y)}"
             )
         self._model = model
-        self._kernels = maskable_kernels(model, tables)
+        self._variables = maskable_kernels(model, tables)
+        self.kernels = {
+            name: ops.convert_to_numpy(kernel).astype(np.float32)
+            for name, kernel in self._variables.items()
+        }
         self._loss = keras.losses.get(loss)
         self._temperature = temperature
         self._batches: Batches = x
@@ -62,33 +68,33 @@ class TrainingLoss:
             batches = (slice(i, i + batch_size) for i in range(0, len(x), batch_size))
             self._batches = [(x[batch], y[batch]) for batch in batches]
 
-    @property
-    def kernels(self) -> dict[str, np.ndarray]:
-        """The point at which derivatives are taken: the kernels as they are."""
-        return {
-            name: ops.convert_to_numpy(kernel).astype(np.float32)
-            for name, kernel in self._kernels.items()
-        }
-
     def gradient(self) -> dict[str, np.ndarray]:
         """dL/dW for each kernel W."""
-        return self._mean(gradient(self._value))
+        return self._mean(_gradient(self._value))
 
     def hessian_product(self, vectors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """H v for each kernel, H being the Hessian of the loss by all kernels."""
-        in_order = [ops.convert_to_tensor(vectors[name]) for name in self._kernels]
-        return self._mean(hessian_product(self._value), in_order)
+        in_order = [ops.convert_to_tensor(vectors[name]) for name in self.kernels]
+        first = _derivative(self._value)
+
+        def slope(tensors: list, vectors: list, *inputs: Any) -> Any:
+            with _moments_differentiable_twice():
+                gradients = first(tensors, *inputs)
+            return sum(ops.sum(g * v) for g, v in zip(gradients, vectors, strict=True))
+
+        return self._mean(_gradient(slope), in_order)
 
     def _value(self, tensors: list, x: Any, y: Any) -> Any:
-        variables = list(self._kernels.values())
-        outputs = outputs_with(self._model, variables, tensors, x, training=True)
+        variables = self._variables.values()
+        with keras.StatelessScope(list(zip(variables, tensors, strict=True))):
+            outputs = self._model(x, training=True)
         return ops.mean(self._loss(y, outputs / self._temperature))
 
     def _mean(self, derivative: Callable, *vectors: list) -> dict[str, np.ndarray]:
         tensors = [ops.convert_to_tensor(kernel) for kernel in self.kernels.values()]
         sums = [np.zeros(tensor.shape, np.float64) for tensor in tensors]
         examples = 0
-        with computing_in(self._model, "float32"):
+        with _computing_in(self._model, "float32"):
             for x, y in self._batches:
                 examples += len(x)
                 inputs = ops.convert_to_tensor(x), ops.convert_to_tensor(y)
@@ -101,19 +107,68 @@ class TrainingLoss:
                 "It gave none."
             )
         means = ((total / examples).astype(np.float32) for total in sums)
-        return dict(zip(self._kernels, means, strict=True))
+        return dict(zip(self.kernels, means, strict=True))
 
 
-def outputs_with(
-    model: keras.Model, variables: list, values: Sequence, x: Any, training: bool
-) -> Any:
-    """What a model returns for `x` if some of its variables had other values."""
-    with keras.StatelessScope(list(zip(variables, values, strict=True))):
-        return model(x, training=training)
+class SynapticFlow:
+    """The synaptic flow of a model as a function of its kernels' magnitudes.
+
+    R would leave float32 in a deep network: so float64, and the gradient of log R.
+    """
+
+    def __init__(self, model: keras.Model, input_shape: Sequence[int] | None):
+        self._model = model
+        self._ones = np.ones((1, *_input_shape(model, input_shape)), np.float64)
+        kernels = maskable_kernels(model)
+        self.magnitudes = {
+            name: np.abs(ops.convert_to_numpy(kernel)) for name, kernel in kernels.items()
+        }
+        ids = {id(kernel) for kernel in kernels.values()}
+        others = [v for v in model.trainable_variables if id(v) not in ids]
+        self._variables = [*kernels.values(), *others]
+        self._others = [np.abs(ops.convert_to_numpy(v)) for v in others]
+        self._slopes = _gradient(self._log_flow)
+
+    def scores(self, masks: Masks) -> dict[str, np.ndarray]:
+        """|w| * d(log R)/d|w| for each kernel, its removed weights at zero."""
+        kept = {name: self.magnitudes[name] * masks[name] for name in self.magnitudes}
+        wide = jax.enable_x64(True) if _BACKEND == "jax" else contextlib.nullcontext()
+        with keras_internals.float64_kept(), wide, _computing_in(self._model, "float64"):
+            tensors = [ops.convert_to_tensor(values) for values in kept.values()]
+            found = self._slopes(tensors, ops.convert_to_tensor(self._ones))
+        scores = {
+            name: values * ops.convert_to_numpy(slope)
+            for (name, values), slope in zip(kept.items(), found, strict=True)
+        }
+        total = sum(float(values.sum()) for values in scores.values())
+        if not math.isfinite(total) or total < _LEAST_FLOW:
+            raise ValueError(
+                f"Nothing flows through model '{self._model.name}' that SynFlow could "
+                "measure: its outputs, for ones and with magnitudes for weights, must be "
+                "positive and grow with the weights. Give it logits, without a softmax."
+            )
+        return scores
+
+    def _log_flow(self, tensors: list, ones: Any) -> Any:
+        values = [*tensors, *self._others]
+        with keras.StatelessScope(list(zip(self._variables, values, strict=True))):
+            return ops.log(ops.sum(self._model(ones, training=False)))
+
+
+def _input_shape(model: keras.Model, given: Sequence[int] | None) -> tuple[int, ...]:
+    if given is not None:
+        return tuple(given)
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or None in shape[1:]:
+        raise ValueError(
+            f"`input_shape` must be given for model '{model.name}', which has not one "
+            f"input of a fixed shape. Its own: {shape}"
+        )
+    return shape[1:]
 
 
 @contextlib.contextmanager
-def computing_in(model: keras.Model, dtype: str) -> Iterator[None]:
+def _computing_in(model: keras.Model, dtype: str) -> Iterator[None]:
     """Within it all layers compute in one precision; variables keep theirs."""
     layers = [model, *(layer for _, layer in walk_layers(model))]
     own = [layer.dtype_policy for layer in layers]
@@ -138,29 +193,9 @@ class _Precision(keras.dtype_policies.DTypePolicy):
         return self._of_variables
 
 
-def gradient(function: Callable) -> Callable:
+def _gradient(function: Callable) -> Callable:
     """The gradient of `function(tensors, *inputs)` by its list of tensors."""
     return _compiled(_derivative(function))
-
-
-def hessian_product(function: Callable) -> Callable:
-    """The Hessian of `function(tensors, *inputs)` times vectors, which come second."""
-    first = _derivative(function)
-
-    def slope(tensors: list, vectors: list, *inputs: Any) -> Any:
-        with _moments_differentiable_twice():
-            gradients = first(tensors, *inputs)
-        return sum(ops.sum(g * v) for g, v in zip(gradients, vectors, strict=True))
-
-    return _compiled(_derivative(slope))
-
-
-@contextlib.contextmanager
-def float64_available() -> Iterator[None]:
-    """Within it results may be float64, as Keras has it on TensorFlow alone."""
-    wide = jax.enable_x64(True) if _BACKEND == "jax" else contextlib.nullcontext()
-    with keras_internals.float64_kept(), wide:
-        yield
 
 
 @contextlib.contextmanager

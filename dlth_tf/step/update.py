@@ -57,10 +57,15 @@ class Update:
         gradient = ops.convert_to_tensor(gradients[self._place[id(variable)]])
         gathered = keras_internals.gathered_gradient(self.optimizer, variable)
         total = gradient if gathered is None else gradient + gathered.value
-        return _sum_over_replicas(total)
+        if _replicas() == 1:
+            return total
+        context = tf.distribute.get_replica_context()
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, total)
 
     def keep_zero(self, variable: keras.Variable, mask: keras.Variable) -> None:
-        """Sets what a mask removes to zero, in the optimizer's average of it too."""
+        """Sets what a mask removes of an updated variable and its average to zero."""
+        if variable not in self:
+            return
         average = keras_internals.moving_average(self.optimizer, variable)
         for masked in [variable] if average is None else [variable, average]:
             _keep_zero(masked, mask)
@@ -106,13 +111,6 @@ def either_on_replicas(
 
     context = tf.distribute.get_replica_context()
     context.merge_call(on_each_replica, args=(condition, gradients))
-
-
-def _sum_over_replicas(gradient: Any) -> Any:
-    if _replicas() == 1:
-        return gradient
-    context = tf.distribute.get_replica_context()
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, gradient)
 
 
 def _replicas() -> int:

@@ -1,7 +1,4 @@
-"""TFMOT's schedules and its mask-updating engine, and magnitude tickets by it.
-
-TFMOT is loaded when something here is first used.
-"""
+"""TFMOT's schedules and its mask-updating engine, and magnitude tickets by it."""
 
 import importlib
 import os
@@ -133,11 +130,7 @@ def _reference_mask(weights: np.ndarray, sparsity: float | Fraction) -> np.ndarr
 
 
 def _sparsity_keeping(size: int, kept: int) -> float:
-    """The sparsity at which TFMOT's rounding keeps `kept` of `size` weights.
-
-    Float32 can't express every count of millions of weights: then a few more are kept,
-    or all where its count would exceed the size.
-    """
+    """The sparsity at which TFMOT keeps `kept` of `size` weights, or a few more."""
     sparsity = np.float32(min(1 - kept / size, 1 - 2**-24))
     while _engine_count(size, sparsity) < kept:
         sparsity = np.float32(sparsity - np.float32(2**-24))
@@ -161,9 +154,8 @@ def _engine_mask(weights: np.ndarray, sparsity: float | Fraction) -> np.ndarray:
 def _module(name: str) -> ModuleType:
     """A module of TFMOT's pruning, imported so that nothing else changes by it.
 
-    TFMOT sets an environment variable by which TensorFlow decides whether `tf.keras` is
-    Keras 2 or 3, here and in every process started from here. So the decision is made
-    before, as the user has it, and the variable put back.
+    TFMOT sets a variable by which TensorFlow decides whether `tf.keras` is Keras 2 or 3.
+    So that is decided before, as the user has it, and the variable put back.
     """
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(

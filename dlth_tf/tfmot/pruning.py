@@ -164,18 +164,11 @@ class _Pruned(NamedTuple):
 class _Group:
     """The kernels that follow one schedule, with the engine that updates their masks.
 
-    TFMOT lets an optimizer step move removed weights and sets them to zero in the next
-    step, after a mask update has seen them. Here they are zero at once. What the
-    optimizer tried to make of them is kept if a mask update comes next, and put back for
-    as long as that takes.
+    TFMOT sets removed weights to zero a step later, after a mask update has seen them.
+    Here they are zero at once; what the optimizer made of them is kept for that update.
     """
 
-    def __init__(
-        self,
-        pruning: MagnitudePruning,
-        schedule: Any,
-        kernels: Mapping[str, keras.Variable],
-    ):
+    def __init__(self, pruning: MagnitudePruning, schedule: Any, kernels: dict):
         variable = functools.partial(pruning.variable, saved=True)
         self.schedule = schedule
         self.kernels = [
@@ -191,11 +184,7 @@ class _Group:
         self._updated_at = variable(0, "int64", "updated_at")
 
     def update_if_due(self, step: Any) -> None:
-        """At the beginning of a step, counted from 1: a mask update, if it is due.
-
-        With gradient accumulation, or when mixed precision repeats a step after an
-        overflow, the same step comes several times; masks are updated the first time.
-        """
+        """Updates the masks if a step, counted from 1, is due; once if it comes again."""
         due = self.schedule(step)[0] & (self._updated_at.value < step)
         either(due, lambda: self._update_masks(step), lambda: None, [])
 

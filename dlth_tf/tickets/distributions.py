@@ -1,6 +1,5 @@
 """How a network's sparsity is shared out among its layers."""
 
-import abc
 import dataclasses
 import math
 import re
@@ -72,34 +71,13 @@ class Global(OverallSparsity):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Proportional(OverallSparsity):
-    """Base of the distributions in which layers keep weights in proportion to something.
+class ErdosRenyi(OverallSparsity):
+    """Density of a layer in proportion to (n_in + n_out) / (n_in * n_out).
 
     A layer that would have to keep more than it has becomes dense, and the others keep
     more by one factor, so that over all chosen layers the number removed is exact,
     min(ceil(sparsity * n), n - k) of n weights in k kernels. Each kernel keeps at least
     one weight, and none of them more at a higher sparsity.
-    """
-
-    def _shared_out(self, chosen: Shapes) -> list[Pool]:
-        sizes = [math.prod(shape) for shape in chosen.values()]
-        keep = sum(sizes) - removed_count(sum(sizes), self.sparsity, len(sizes))
-        shares = [self._share(shape) for shape in chosen.values()]
-        return [
-            Pool((name,), Fraction(size - kept, size))
-            for name, size, kept in zip(
-                chosen, sizes, apportioned(keep, shares, sizes), strict=True
-            )
-        ]
-
-    @abc.abstractmethod
-    def _share(self, shape: tuple[int, ...]) -> int:
-        """What the number of weights that a kernel keeps is proportional to."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ErdosRenyi(_Proportional):
-    """Density of a layer in proportion to (n_in + n_out) / (n_in * n_out).
 
     Args:
         sparsity: fraction of the chosen layers' weights taken together that is removed.
@@ -117,13 +95,24 @@ class ErdosRenyi(_Proportional):
     "Rigging the Lottery", ICML 2020, section 3.
     """
 
+    def _shared_out(self, chosen: Shapes) -> list[Pool]:
+        sizes = [math.prod(shape) for shape in chosen.values()]
+        keep = sum(sizes) - removed_count(sum(sizes), self.sparsity, len(sizes))
+        shares = [self._share(shape) for shape in chosen.values()]
+        kept = apportioned(keep, shares, sizes)
+        return [
+            Pool((name,), Fraction(size - count, size))
+            for name, size, count in zip(chosen, sizes, kept, strict=True)
+        ]
+
     def _share(self, shape: tuple[int, ...]) -> int:
+        """What the number of weights that a kernel keeps is proportional to."""
         *window, n_in, n_out = (1, *shape)  # A vector has one input.
         return math.prod(window) * (n_in + n_out)
 
 
 @dataclasses.dataclass(frozen=True)
-class ErdosRenyiKernel(_Proportional):
+class ErdosRenyiKernel(ErdosRenyi):
     """Density in proportion to (n_in + n_out + kh + kw) / (n_in * n_out * kh * kw).
 
     That is the sum of a kernel's dimensions over their product; for dense layers it is
@@ -257,12 +246,7 @@ class PerStage(Distribution):
 def apportioned(total: int, shares: ArrayLike, limits: ArrayLike) -> list[int]:
     """Whole numbers in proportion to shares, from 1 up to limits, with an exact sum.
 
-    Shares are scaled by one factor and rounded to nearest (Webster's method, in which a
-    larger total never gives anyone less); the factor is the one that makes the sum
-    right, ties at it going to the first. `total` is at least the number of limits.
-
-    >>> apportioned(10, shares=[1, 1, 2], limits=[2, 9, 9])
-    [2, 3, 5]
+    By Webster's method, in which a larger total never gives anyone less.
     """
     shares, limits = np.asarray(shares, np.float64), np.asarray(limits)
 

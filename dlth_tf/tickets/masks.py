@@ -10,6 +10,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from dlth_tf.tickets.sparsity import check_sparsity
+
 Masks = Mapping[str, np.ndarray]
 """One array for each of some kernels, by name, in the kernel's shape."""
 
@@ -19,8 +21,7 @@ _KEY_BITS = 16
 
 def removed_count(size: int, sparsity: float | Fraction, kernels: int = 1) -> int:
     """min(ceil(sparsity * size), size - kernels): no kernel loses all its weights."""
-    if not 0.0 <= sparsity < 1.0:
-        raise ValueError(f"`sparsity` must be in [0, 1). Received: {sparsity}")
+    check_sparsity(sparsity)
     return max(0, min(math.ceil(sparsity * size), size - kernels))
 
 
@@ -30,16 +31,10 @@ def random_masks(
     seed: np.random.SeedSequence,
     within: Sequence[np.ndarray] | None = None,
 ) -> list[np.ndarray]:
-    """Draws masks uniformly from all that remove exactly the count, taken together.
-
-    Of several kernels one that would lose all its weights gets one back, at the cost of
-    another kernel. What the earlier masks `within` remove is removed here too.
-    """
+    """Draws masks that together remove exactly the count, and what `within` removes."""
     sizes = [math.prod(shape) for shape in shapes]
     remove = removed_count(sum(sizes), sparsity, len(sizes))
-    candidates = sizes
-    if within is not None:
-        candidates = [int(np.count_nonzero(mask)) for mask in within]
+    candidates = sizes if within is None else [int(mask.sum()) for mask in within]
     removed_before = sum(sizes) - sum(candidates)
     if remove < removed_before:
         raise ValueError(
@@ -71,9 +66,7 @@ def highest_masks(
 ) -> list[np.ndarray]:
     """Removes the weights of the lowest scores, from several kernels taken together.
 
-    The highest score of each kernel stays. Among equal scores those that come first, in
-    the order of the kernels and in memory order, are removed first, so that the count is
-    exact also where many are equal.
+    The highest score of each kernel stays. Of equals those that come first are removed.
     """
     ends = np.cumsum([part.size for part in scores])
     flat = np.concatenate([part.ravel() for part in scores])
@@ -97,10 +90,8 @@ def highest_masks(
 def _without(size: int, remove: int, seed: np.random.SeedSequence) -> np.ndarray:
     """A flat mask with `remove` of `size` places False, uniformly at random.
 
-    Every place gets a random 16-bit key and the smallest keys are removed; places that
-    share the last key are told apart by further random bits. Only whole numbers from the
-    bit stream of PCG64 are used, which NumPy keeps stable. Keys are made twice rather
-    than kept: beyond the mask itself this takes a few megabytes, whatever the size.
+    The smallest of random keys are removed, further bits tell equal ones apart: whole
+    numbers of PCG64, which NumPy keeps stable. Made twice, they take no memory.
     """
     histogram = np.zeros(1 << _KEY_BITS, np.int64)
     for _, keys in _key_chunks(size, seed):

@@ -14,10 +14,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclasses.dataclass(frozen=True)
 class Pool:
-    """Kernels whose weights compete for what may stay: one alone in most distributions.
-
-    Their sparsity is a `Fraction` where it stands for a whole number of weights.
-    """
+    """Kernels whose weights compete for what may stay; most distributions: one."""
 
     names: tuple[str, ...]
     sparsity: float | Fraction
@@ -36,23 +33,15 @@ Sparsity = float | Mapping[str, float] | Distribution
 
 
 def name_patterns(sparsity: Sparsity) -> tuple[str, ...]:
-    """The patterns by which a sparsity names kernels; `"*"` names none.
-
-    >>> name_patterns({"*embedding": 0.5, "*": 0.9})
-    ('*embedding',)
-    """
-    patterns = tuple(sparsity) if isinstance(sparsity, Mapping) else ()
+    """The patterns by which a sparsity names kernels; `"*"` names none."""
+    patterns: Iterable[str] = sparsity if isinstance(sparsity, Mapping) else ()
     if isinstance(sparsity, OverallSparsity):
-        patterns = tuple(sparsity.layers)
+        patterns = sparsity.layers
     return tuple(pattern for pattern in patterns if pattern != "*")
 
 
 def sparsity_pools(shapes: Shapes, sparsity: Sparsity) -> list[Pool]:
-    """Resolves a sparsity for given kernels: the first pattern that matches counts.
-
-    >>> sparsity_pools({"stem": (3, 8), "head": (8, 10)}, {"stem": 0.9})
-    [Pool(names=('stem',), sparsity=0.9), Pool(names=('head',), sparsity=0.0)]
-    """
+    """Resolves a sparsity for given kernels: the first pattern that matches counts."""
     if isinstance(sparsity, Distribution):
         return sparsity.pools(shapes)
     by_pattern = sparsity if isinstance(sparsity, Mapping) else {"*": sparsity}
@@ -68,12 +57,7 @@ def sparsity_pools(shapes: Shapes, sparsity: Sparsity) -> list[Pool]:
 def sparsity_per_kernel(
     shapes: Shapes, sparsity: Sparsity
 ) -> dict[str, float | Fraction]:
-    """Resolves a sparsity to a number for each kernel; refuses one where they compete.
-
-    >>> shapes = {"stem": (3, 8), "stage1_conv": (8, 8), "head": (8, 10)}
-    >>> sparsity_per_kernel(shapes, {"stage*": 0.9})
-    {'stem': 0.0, 'stage1_conv': 0.9, 'head': 0.0}
-    """
+    """Resolves a sparsity to a number for each kernel; refuses one where they compete."""
     found = {}
     for pool in sparsity_pools(shapes, sparsity):
         if len(pool.names) > 1:
@@ -111,7 +95,7 @@ class OverallSparsity(Distribution):
         """The pools of the chosen kernels."""
 
 
-def check_sparsity(value: float, where: str = "") -> None:
+def check_sparsity(value: float | Fraction, where: str = "") -> None:
     """Refuses what is no number in [0, 1); `where` ends the message."""
     if not isinstance(value, Real) or not 0.0 <= value < 1.0:
         raise ValueError(f"`sparsity` must be in [0, 1). Received: {value}{where}")
@@ -119,18 +103,16 @@ def check_sparsity(value: float, where: str = "") -> None:
 
 def first_matches(kernels: Iterable[str], patterns: Iterable[str]) -> dict[str, str]:
     """The first pattern that matches a kernel's name, of those that one matches."""
-    first = {
-        name: next(pattern for pattern in patterns if fnmatchcase(name, pattern))
-        for name in kernels
-        if any(fnmatchcase(name, pattern) for pattern in patterns)
-    }
+    first: dict[str, str] = {}
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in kernels):
+        matched = [name for name in kernels if fnmatchcase(name, pattern)]
+        if not matched:
             raise ValueError(
                 f"The layer pattern '{pattern}' matches no kernel. "
                 f"Kernels: {', '.join(kernels)}"
             )
-    return first
+        first = dict.fromkeys(matched, pattern) | first
+    return {name: first[name] for name in kernels if name in first}
 
 
 def n_of_m(unit: str) -> tuple[int, int] | None:

@@ -16,7 +16,6 @@ FILTER_COMPANIONS = ("bias", "gamma", "beta", "moving_mean")
 """The variables beside kernels that a ticket of whole filters masks."""
 
 _LARGEST = 1 << 28
-_DTYPES = (None, "float32", "float16")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -192,11 +191,14 @@ def save(
     >>> fresh = build_the_same_model()
     >>> ticket = dlth.load("model.safetensors.xz", fresh)
     """
-    if dtype not in _DTYPES:
+    if dtype not in (None, "float32", "float16"):
         raise ValueError(
             f"`dtype` must be None, 'float32' or 'float16'. Received: {dtype!r}"
         )
-    ticket = _nonzero(model) if ticket is None else ticket
+    if ticket is None:
+        kernels = maskable_kernels(model)
+        to_numpy = keras.ops.convert_to_numpy
+        ticket = Ticket({name: to_numpy(kernel) != 0 for name, kernel in kernels.items()})
     mask_of = {id(variable): name for name, variable, _ in ticket.pairs(model)}
     variables = []
     for name, variable in named_variables(model).items():
@@ -236,13 +238,6 @@ def load(path: str | os.PathLike, model: keras.Model) -> Ticket:
     masks, values = file.read()
     set_weights(model, file.in_full(masks, values))
     return Ticket(masks)
-
-
-def _nonzero(model: keras.Model) -> Ticket:
-    kernels = maskable_kernels(model)
-    return Ticket(
-        {name: keras.ops.convert_to_numpy(k) != 0 for name, k in kernels.items()}
-    )
 
 
 def _converted(name: str, values: np.ndarray, mask: np.ndarray, dtype: str) -> np.ndarray:

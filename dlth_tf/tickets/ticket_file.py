@@ -34,11 +34,7 @@ def write(
     masks: Mapping[str, np.ndarray],
     variables: Sequence[tuple[str, np.ndarray, str | None]] = (),
 ) -> None:
-    """Writes a file, whole or not at all.
-
-    Variables are name, values, and the name of the mask that says which values to keep,
-    or None to keep all. If there are any, each mask belongs to one.
-    """
+    """Writes masks; of variables name, values, and the mask whose values are kept."""
     variable_of = {mask: name for name, _, mask in variables}
     tensors = {f"mask/{name}": np.packbits(mask) for name, mask in masks.items()}
     for name, value, mask in variables:
@@ -54,10 +50,7 @@ def write(
 
 
 class TicketFile:
-    """A file of which the header is read; nothing large is inflated yet.
-
-    `masks` and `variables` are shapes by name, in full; `size` is the bytes they take.
-    """
+    """A file's header: shapes of `masks` and `variables` by name, `size` in bytes."""
 
     def __init__(self, path: str | os.PathLike):
         self._path = path

@@ -8,12 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from dlth_tf.network.channels.groups import (
-    MODEL_INPUT,
-    MODEL_OUTPUT,
-    ChannelGroup,
-    channel_groups,
-)
+from dlth_tf.network import channel_groups as channels
 from dlth_tf.network.kernels import input_axes, maskable_variables
 from dlth_tf.tickets.masks import Masks, highest_masks, random_masks, seed_of_draw
 from dlth_tf.tickets.sparsity import Pool, Shapes, n_of_m
@@ -64,11 +59,6 @@ class SingleWeights:
 
 class GroupedWeights:
     """N:M: of every M consecutive weights along the input axis N are kept.
-
-    The input axis is the one that the layer's matrix product sums over: of a dense
-    kernel [in, out] the groups lie along `in`, for each output; of a convolution
-    [height, width, in, out] along `in`, for each position and output. A pool's sparsity
-    must be 1 - N / M, or 0 to leave its kernels dense.
 
     Source: Zhou et al., "Learning N:M Fine-grained Structured Sparse Neural Networks
     From Scratch", ICLR 2021; Mishra et al., "Accelerating Sparse Deep Neural Networks",
@@ -153,19 +143,17 @@ def laid_out(groups: np.ndarray, shape: tuple[int, ...], axis: int) -> np.ndarra
 class Filters:
     """Whole filters, the same channels in all layers that are coupled.
 
-    Of a group of c coupled channels (see `dlth_tf.channel_groups`), exactly
-    min(ceil(s * c), c - 1) are removed, s being the lowest sparsity of the layers coupled
-    in it: a layer that shall stay dense does. A removed channel is exactly zero from its
-    layer to the next, because the masks cover the filters, their biases, and what
-    normalisation would make of a zero. Recurrent layers, embeddings and layers that have
-    a method `get_prunable_weights` are left whole.
+    Of a group of c coupled channels min(ceil(s * c), c - 1) are removed, s being the
+    lowest sparsity of the layers coupled in it. The masks cover the filters, their
+    biases, and what normalisation would make of a zero.
 
     Source: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017.
     """
 
     def __init__(self, model: keras.Model, pools: Sequence[Pool]):
         self._model = model
-        self._groups = channel_groups(model, [n for pool in pools for n in pool.names])
+        names = [name for pool in pools for name in pool.names]
+        self._groups = channels.channel_groups(model, names)
         for pool in pools:
             if len(pool.names) > 1:
                 raise ValueError(
@@ -177,8 +165,8 @@ class Filters:
         self._say_what_stays()
 
     def random_masks(self, seed: int, within: Masks | None = None) -> Masks:
-        def draw(place: int, group: ChannelGroup, sparsity: Any) -> np.ndarray:
-            earlier = None if within is None else [self._kept_channels(group, within)]
+        def draw(place: int, group: channels.ChannelGroup, sparsity: Any) -> np.ndarray:
+            earlier = None if within is None else [self._sums(group, within) > 0]
             draw = seed_of_draw(seed, place, earlier)
             return random_masks([(len(group),)], sparsity, draw, earlier)[0]
 
@@ -186,22 +174,13 @@ class Filters:
 
     def highest_masks(self, scores: Masks) -> Masks:
         """By the sums of the scores of all coupled filters; of magnitudes the L1 norm."""
-        per_filter = {
-            name: values.sum(self._other_axes(name, values), dtype=np.float64)
-            for name, values in scores.items()
-            if name in self._groups.axes
-        }
 
-        def choose(place: int, group: ChannelGroup, sparsity: Any) -> np.ndarray:
-            of_channels = [
-                sum(per_filter[name][list(places[name])].sum() for name in group.kernels)
-                for places in group.channels
-            ]
-            return highest_masks([np.array(of_channels)], sparsity)[0]
+        def choose(place: int, group: channels.ChannelGroup, sparsity: Any) -> np.ndarray:
+            return highest_masks([self._sums(group, scores)], sparsity)[0]
 
         return self._masks(choose)
 
-    def _masks(self, choice: Callable[[int, ChannelGroup, Any], np.ndarray]) -> Masks:
+    def _masks(self, choice: Callable[..., np.ndarray]) -> Masks:
         """Masks of the channels that a choice keeps of each group."""
         axes, groups = self._groups.axes, self._groups.groups
         variables = maskable_variables(self._model, tables=self._sparsities)
@@ -222,7 +201,7 @@ class Filters:
         if not self._groups.groups and stay:
             reasons = "; ".join(f"'{name}': {why}" for name, why in stay.items())
             raise ValueError(f"The model has no filter that could be removed. {reasons}")
-        known = (MODEL_INPUT, MODEL_OUTPUT)
+        known = (channels.MODEL_INPUT, channels.MODEL_OUTPUT)
         unknown = {name: why for name, why in stay.items() if why not in known}
         if unknown:
             _log.warning(
@@ -233,17 +212,15 @@ class Filters:
                 *next(iter(unknown.items())),
             )
 
-    def _kept_channels(self, group: ChannelGroup, masks: Masks) -> np.ndarray:
-        """Which channels of a group have a filter in which a mask keeps something."""
-        filters: dict[str, Any] = {
-            name: masks[name].any(self._other_axes(name, masks[name]))
-            for name in group.kernels
-        }
-        kept = (
-            any(filters[name][list(places[name])].any() for name in group.kernels)
+    def _sums(self, group: channels.ChannelGroup, arrays: Masks) -> np.ndarray:
+        """For each channel of a group the sum of what stands in all its filters."""
+        of_filters = {}
+        for name in group.kernels:
+            axis = self._groups.axes[name]
+            others = tuple(a for a in range(arrays[name].ndim) if a != axis)
+            of_filters[name] = arrays[name].sum(others, dtype=np.float64)
+        of_channels = [
+            sum(of_filters[name][list(places[name])].sum() for name in group.kernels)
             for places in group.channels
-        )
-        return np.fromiter(kept, np.bool_, len(group))
-
-    def _other_axes(self, name: str, array: np.ndarray) -> tuple[int, ...]:
-        return tuple(a for a in range(array.ndim) if a != self._groups.axes[name])
+        ]
+        return np.array(of_channels)

@@ -8,7 +8,7 @@ them to `model.fit`.
 import importlib
 from types import ModuleType
 
-from official.common.choices import choose_open
+from official.common import choose_open
 from official.data.description import Description
 from official.data.image_data import ImageData, image_data
 from official.data.images import EncodedImages, ImageSet
@@ -87,14 +87,14 @@ def load(
         >>> images.shape
         (64, 8, 8, 1)
     """
-    check_name(name)
+    source = _source(name)
     if train_examples is not None and train_examples < 1:
         raise ValueError(
             "`train_examples` must be at least 1. "
             f"Received: train_examples={train_examples}"
         )
     check_fraction(validation_fraction)
-    images, presentation = _source(name).load(name, data_dir)
+    images, presentation = source.load(name, data_dir)
     return image_data(
         name,
         images,

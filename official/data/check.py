@@ -6,16 +6,16 @@ Every image that cannot be read is listed. Exit codes: 0 a training can read all
 1 it cannot; 2 wrong usage.
 """
 
+import contextlib
 import sys
 from collections.abc import Iterator
 
-import numpy as np
 from absl import app, flags
 
 from official import data
-from official.common.path_flag import DEFINE_path
+from official.common import DEFINE_path
 from official.data.folders import presentation_of
-from official.data.images import EncodedImages, ImageSet, thread_pool
+from official.data.images import EncodedImages, thread_pool
 from official.data.presentation import View
 
 _AT_A_TIME = 1024
@@ -24,19 +24,15 @@ _AT_A_TIME = 1024
 def unreadable(name: str, data_dir: str | None = None) -> Iterator[str]:
     """Says what is wrong with each image of a set that cannot be read.
 
-    The images are read by several threads, which show their progress on stderr. If all
-    can be read, the set is loaded, which finds what else may be wrong with it. What is
-    given and what is raised are those of `official.data.load`.
-
-    Example:
-
-        >>> list(unreadable("folder:/home/me/birds"))
-        ['/home/me/birds/train/tit/007.jpg is no image']
+    Several threads read them and show their progress on stderr. If all can be read, the
+    set is loaded, which finds what else may be wrong with it and raises as it does.
     """
     found = data.encoded(name, data_dir=data_dir)
     damaged = False
     if found:
-        view = _view(found)
+        view = None
+        with contextlib.suppress(OSError):  # An image that tells it may be damaged.
+            view = presentation_of(found).evaluation_view
         for images in (found.train, found.test):
             for message in _unreadable(images, view):
                 damaged = True
@@ -45,18 +41,13 @@ def unreadable(name: str, data_dir: str | None = None) -> Iterator[str]:
         data.load(name, data_dir=data_dir)
 
 
-def _view(found: ImageSet[EncodedImages]) -> View:
-    """What a training shows of the images, unless one that tells it is damaged."""
-    try:
-        return presentation_of(found).evaluation_view
-    except OSError:
-        return lambda picture, bits: np.empty(0)
-
-
-def _unreadable(images: EncodedImages, view: View) -> Iterator[str]:
+def _unreadable(images: EncodedImages, view: View | None) -> Iterator[str]:
     def message(index: int) -> str | None:
         try:
-            images.view(index, view)
+            if view:
+                images.view(index, view)
+            else:
+                images.picture(index)
         except OSError as error:
             return str(error)
         return None

@@ -9,17 +9,9 @@ from official.data import splits
 class Description:
     """The size of a data set, and where it comes from.
 
-    Attributes:
-        name: what the data set is called on the command line.
-        title: what people call it.
-        train_size: images trained on in an epoch, validation images excluded.
-        test_size: images tested on.
-        input_shape: height, width and channels of an image.
-        classes: number of classes.
-        source: how to get it.
-        terms: what its licence allows, in a few words.
-        validation_size: training images that are held out.
-        is_exact: whether the sizes are known, or a guess until the images are there.
+    Of its training images those that are held out for validation are no part. `terms` is
+    what its licence allows, in a few words; unless `is_exact`, sizes are a guess until
+    the images are there.
     """
 
     name: str
@@ -38,7 +30,7 @@ class Description:
         return splits.steps_per_epoch(self.name, self.train_size, batch_size)
 
     def of_size(self, train_size: int, test_size: int) -> "Description":
-        """Returns the same set with what is really there of it."""
+        """The same set with what is really there of it."""
         return dataclasses.replace(
             self, train_size=train_size, test_size=test_size, is_exact=True
         )

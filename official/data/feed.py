@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from official.common.backend import ON_TENSORFLOW, tf
 from official.data.image_data import Batch, ImageData
 from official.distribution.cluster import Workers
+from official.private_keras import ON_TENSORFLOW, tf
 
 _BATCHES_AHEAD = 4
 
@@ -56,8 +56,7 @@ def feed(
             tf.TensorSpec((own_size,), tf.int32),
         ),
     )
-    infinite = tf.data.experimental.INFINITE_CARDINALITY
-    endless = tf.data.experimental.assert_cardinality(infinite)
+    endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
     dataset = dataset.apply(endless).prefetch(_BATCHES_AHEAD)
     if strategy is None:
         return dataset
@@ -73,11 +72,7 @@ class UnreadableData(OSError):
 
 @contextlib.contextmanager
 def reading_errors() -> Iterator[None]:
-    """Makes an error in reading an image what it was before TensorFlow reported it.
-
-    Raises:
-        UnreadableData: an image could not be read.
-    """
+    """Makes TensorFlow's report of an image that can't be read `UnreadableData` again."""
     try:
         yield
     except UnreadableData:

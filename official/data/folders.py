@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from official.common.choices import nearest
+from official.common import nearest
 from official.data import presentation, splits
 from official.data.description import KNOWN, Description, check_known
 from official.data.images import EncodedImages, ImageSet
@@ -26,18 +26,12 @@ Paths = dict[str, list[str]]
 
 
 def load(name: str, data_dir: str | None) -> tuple[ImageSet, Presentation]:
-    """Loads `folder:PATH`, or `tiny_imagenet` from the folder `data_dir`.
-
-    Small images, all of one size, are decoded once if they fit in memory.
-    """
+    """Loads `folder:PATH`, or `tiny_imagenet`: decoded if its images are small."""
     images, shown = _found(name, data_dir)
-    count = len(images.train) + len(images.test)
-    if not presentation.fit_in_memory(count, shown.input_shape):
+    train, test, view = images.train, images.test, shown.evaluation_view
+    if not presentation.fit_in_memory(len(train) + len(test), shown.input_shape):
         return images, shown
-    train, test = (
-        part.decoded(shown.evaluation_view) for part in (images.train, images.test)
-    )
-    return ImageSet(train, test, images.class_names), shown
+    return ImageSet(train.decoded(view), test.decoded(view), images.class_names), shown
 
 
 def describe(name: str, data_dir: str | None) -> Description:
@@ -66,9 +60,7 @@ def presentation_of(images: ImageSet[EncodedImages]) -> Presentation:
     firsts = range(min(len(images.class_names), len(images.train)))
     sizes = {images.train.picture(index).size for index in firsts}
     width, height = sizes.pop()
-    if not sizes and presentation.is_small((height, width)):
-        return presentation.small((height, width))
-    return presentation.large()
+    return presentation.large() if sizes else presentation.fitting((height, width))
 
 
 def find_images(
@@ -84,15 +76,9 @@ def find_images(
     Classes are sorted by the names of their folders. Training images are dealt out: the
     first of each class, then the second, and so on. Test images go class by class.
 
-    Args:
-        root: the folder.
-        every: take only every so manieth class, in the order of their names.
-        needs_train: whether the last of the layouts is refused.
-
-    Raises:
-        FileNotFoundError: there is no such folder, or no image in it.
-        ValueError: there is but one class, or the test images have other classes, or no
-            label.
+    Of the classes only each `every`-th is taken; with `needs_train` the last of the
+    layouts is refused. A folder without images is a FileNotFoundError; one class alone,
+    or test images of others, or without a label, a ValueError.
     """
     root = Path(root).expanduser()
     if not root.is_dir():

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from official.common.choices import choose
+from official.common import choose
 from official.data import splits
 from official.data.images import DecodedImages, Draw, Images, ImageSet
 from official.data.presentation import Presentation
@@ -36,11 +36,11 @@ class ImageData(Presentation):
 
     @property
     def train_size(self) -> int:
-        """Images trained on in an epoch, validation images excluded."""
+        """Images trained on in an epoch."""
         return len(self.train)
 
     def split_size(self, split: str) -> int:
-        """Returns the number of images in `"test"` or `"validation"`."""
+        """How many images `"test"` or `"validation"` has."""
         return len(self._split(split))
 
     @property
@@ -49,11 +49,7 @@ class ImageData(Presentation):
         return len(self.class_names)
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """Returns the number of full batches in the training images.
-
-        Raises:
-            ValueError: there is not one.
-        """
+        """Returns the number of full batches; raises `ValueError` if there is not one."""
         return splits.steps_per_epoch(self.name, self.train_size, batch_size)
 
     def train_batches(
@@ -79,9 +75,8 @@ class ImageData(Presentation):
             seed: whole number, at least 0.
             first_step: step of the first batch, counted from the first epoch on.
             shard: which of how many workers this is, `(2, 8)` being the third of
-                eight. Each gets its part of the same batches, the images in order:
-                put one after another, the parts of a step are the batch that a
-                single worker would get.
+                eight. Their parts of a step, one after another, are the batch that
+                a single worker would get.
 
         Raises:
             ValueError: an argument is out of range.
@@ -107,7 +102,7 @@ class ImageData(Presentation):
     def epoch_batches(
         self, batch_size: int, *, seed: int, epoch: int, first_step: int, rows: slice
     ) -> Iterator[Batch]:
-        """Returns the `rows` of each batch of an epoch, from its `first_step` on."""
+        """The `rows` of each batch of an epoch, from its `first_step` on."""
         steps = self.steps_per_epoch(batch_size)
         order = splits.epoch_order(seed, epoch, self.train_size)
 
@@ -125,13 +120,8 @@ class ImageData(Presentation):
     ) -> Iterator[Batch]:
         """Returns the images of a split once, in stored order, not augmented.
 
-        Args:
-            split: `"test"` or `"validation"`.
-            batch_size: images per batch; the last batch may be smaller.
-            shard: which of how many workers this is. Each gets its part of the batches.
-
-        Raises:
-            ValueError: unknown split, or one without images.
+        The last batch may be smaller. Several workers get different batches. Raises
+        `ValueError` if the split, `"test"` or `"validation"`, has no images.
         """
         images = self._split(split)
         splits.require_images(self.name, split, len(images))

@@ -17,7 +17,6 @@ from official.data.tfds import PreparedSet
 
 _EVERY = {"imagenet": 1, "imagenet200": 5}
 _TFDS_NAME = "imagenet2012"
-_SPLITS = ("train", "validation")
 
 
 def load(name: str, data_dir: str | None) -> tuple[ImageSet, Presentation]:
@@ -26,17 +25,15 @@ def load(name: str, data_dir: str | None) -> tuple[ImageSet, Presentation]:
 
 
 def describe(name: str, data_dir: str | None) -> Description:
-    """Describes the set, or what `data_dir` holds of it.
-
-    How many images 200 of the classes have, only folders tell.
-    """
+    """Describes the set, or what `data_dir` holds of it."""
     known = KNOWN[name]
     if data_dir is None:
         return known
     if _has_folders(data_dir):
         images = encoded(name, data_dir)
         return known.of_size(len(images.train), len(images.test))
-    sizes = _prepared(data_dir).sizes(*_SPLITS)
+    sizes = _prepared(data_dir).sizes
+    # How many images 200 of the classes have, only folders tell.
     return known.of_size(*sizes) if known.is_exact else known
 
 
@@ -46,7 +43,7 @@ def encoded(name: str, data_dir: str | None) -> ImageSet[EncodedImages]:
     if data_dir is not None and _has_folders(data_dir):
         images = find_images(data_dir, every=every)
     else:
-        whole = _prepared(data_dir).encoded(*_SPLITS)
+        whole = _prepared(data_dir).encoded()
         train, test = (_every_class(part, every) for part in (whole.train, whole.test))
         images = ImageSet(train, test, whole.class_names[::every])
     check_known(name, KNOWN[name].input_shape, len(images.class_names))
@@ -55,7 +52,7 @@ def encoded(name: str, data_dir: str | None) -> ImageSet[EncodedImages]:
 
 def _prepared(data_dir: str | None) -> PreparedSet:
     try:
-        return PreparedSet(_TFDS_NAME, data_dir, download=False)
+        return PreparedSet(_TFDS_NAME, data_dir, download=False, tests=("validation",))
     except FileNotFoundError:
         below = data_dir and parted_below(Path(data_dir).expanduser())
         advice = (

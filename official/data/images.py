@@ -3,8 +3,10 @@
 import dataclasses
 import io
 import os
+import zipfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -22,6 +24,7 @@ _WHOLE_FILE = -1
 _MOST_THREADS = 32
 _BATCHES_AHEAD = 2
 _MOST_IN_16_BITS = 2**16 - 1
+_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels", "class_names")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +38,6 @@ class DecodedImages:
         return len(self.labels)
 
     def take(self, chosen: np.ndarray | slice) -> "DecodedImages":
-        """Returns only these images; `chosen` indexes or masks them."""
         return DecodedImages(self.pixels[chosen], self.labels[chosen])
 
     def shown(self, draws: Iterable[Draw], view: View) -> Iterator[Shown]:
@@ -46,43 +48,28 @@ class DecodedImages:
 
 @dataclasses.dataclass(frozen=True)
 class EncodedImages:
-    """Where each of many encoded images lies, and its class.
-
-    Attributes:
-        files: names of the files.
-        file: index of each image's file, `[images]`.
-        begin: its first byte in that file, `[images]`.
-        length: its length in bytes, or -1 for the whole file, `[images]`.
-        labels: its class, int64 `[images]`.
-    """
+    """Where each of many encoded images lies, and its class."""
 
     files: tuple[str, ...]
-    file: np.ndarray
-    begin: np.ndarray
-    length: np.ndarray
-    labels: np.ndarray
+    file: np.ndarray  # which of them an image lies in
+    begin: np.ndarray  # its first byte in that file
+    length: np.ndarray  # its length in bytes, or -1 for the whole file
+    labels: np.ndarray  # its class, int64
 
     @classmethod
     def of_files(cls, files: Iterable[str], labels: Iterable[int]) -> "EncodedImages":
         """One image per file."""
         files = tuple(files)
-        return cls(
-            files=files,
-            file=np.arange(len(files)),
-            begin=np.zeros(len(files), np.int64),
-            length=np.full(len(files), _WHOLE_FILE),
-            labels=np.fromiter(labels, np.int64, len(files)),
-        )
+        begin, length = np.zeros(len(files), np.int64), np.full(len(files), _WHOLE_FILE)
+        labels = np.fromiter(labels, np.int64, len(files))
+        return cls(files, np.arange(len(files)), begin, length, labels)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, chosen: np.ndarray | slice) -> "EncodedImages":
-        """Returns only these images; `chosen` indexes or masks them."""
-        fields = ("file", "begin", "length", "labels")
-        return dataclasses.replace(
-            self, **{name: getattr(self, name)[chosen] for name in fields}
-        )
+        rows = (self.file, self.begin, self.length, self.labels)
+        return EncodedImages(self.files, *(row[chosen] for row in rows))
 
     def picture(self, index: int) -> PIL.Image.Image:
         """Opens one image as a person sees it: upright, opaque, in 8 bits a colour."""
@@ -102,7 +89,7 @@ class EncodedImages:
             ) from error
 
     def view(self, index: int, view: View, bits: int = 0) -> np.ndarray:
-        """Returns raw pixels of one image; `OSError` if they cannot be had of it."""
+        """Raw pixels of one image; `OSError` if they cannot be had of it."""
         try:
             return view(self.picture(index), bits)
         except ValueError as error:
@@ -154,14 +141,39 @@ SomeImages = TypeVar("SomeImages", bound=Images, covariant=True)
 
 @dataclasses.dataclass(frozen=True)
 class ImageSet(Generic[SomeImages]):
-    """The images of a data set, the training images in an order whose first are a sample.
-
-    `class_names` says what the classes are called, by label.
-    """
+    """The images of a data set; the first of those to train on are a sample of them."""
 
     train: SomeImages
     test: SomeImages
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...]  # by label
+
+
+def array_path(name: str, data_dir: str) -> Path:
+    """Where the file of arrays of a small set lies in a folder."""
+    return Path(data_dir).expanduser() / f"{name}.npz"
+
+
+def read_arrays(path: Path) -> ImageSet[DecodedImages]:
+    """Reads a file of arrays; raises `OSError` if it is none."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            train, y_train, test, y_test, class_names = (file[name] for name in _ARRAYS)
+    except (zipfile.BadZipFile, ValueError, KeyError, EOFError) as error:
+        raise OSError(
+            f"'{path}' must hold the arrays {', '.join(_ARRAYS)}: {error}"
+        ) from error
+    names = tuple(str(name) for name in class_names)
+    return ImageSet(DecodedImages(train, y_train), DecodedImages(test, y_test), names)
+
+
+def write_arrays(path: Path, images: ImageSet[DecodedImages]) -> None:
+    """Writes what `read_arrays` reads."""
+    train, test, names = images.train, images.test, np.array(images.class_names)
+    values = (train.pixels, train.labels, test.pixels, test.labels, names)
+    partial = path.with_suffix(".partial.npz")
+    arrays = dict(zip(_ARRAYS, values, strict=True))
+    np.savez(partial, **arrays)  # type: ignore[arg-type]
+    partial.replace(path)
 
 
 def thread_pool() -> ThreadPoolExecutor:
@@ -170,22 +182,19 @@ def thread_pool() -> ThreadPoolExecutor:
 
 
 def _as_seen(picture: PIL.Image.Image) -> PIL.Image.Image:
-    """What a viewer shows of a picture.
-
-    It is turned as its EXIF orientation says. 16 bits a pixel become the upper 8 of
-    them, which is what PIL makes of 16 bits a colour. What is transparent shows black,
-    the colour of the borders that augmentation adds.
-    """
+    """What a viewer shows of a picture, which is turned as its EXIF orientation says."""
     PIL.ImageOps.exif_transpose(picture, in_place=True)
     if picture.mode[0] in "IF":
         picture = _in_8_bits(picture)
     if not picture.has_transparency_data:
         return picture
+    # The colour of the borders that augmentation adds
     black = PIL.Image.new("RGBA", picture.size, "black")
     return PIL.Image.alpha_composite(black, picture.convert("RGBA")).convert("RGB")
 
 
 def _in_8_bits(picture: PIL.Image.Image) -> PIL.Image.Image:
+    """The upper 8 of 16 bits a pixel: what PIL makes of 16 bits a colour."""
     pixels = np.asarray(picture)
     if picture.mode == "F" or not 0 <= pixels.min() <= pixels.max() <= _MOST_IN_16_BITS:
         raise ValueError(

@@ -40,7 +40,6 @@ class Normalization:
     std: tuple[float, ...]
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Returns normalised float32 images `[batch, height, width, channels]`."""
         width = images.shape[2]
         normalised = images.astype(np.float32)
         # A row of pixels at a time: NumPy is slow on an axis of three channels.
@@ -68,12 +67,7 @@ class Augmentation:
     flip: bool = False
 
     def __call__(self, images: np.ndarray, bits: np.ndarray) -> np.ndarray:
-        """Returns `images` `[batch, height, width, channels]`, changed at random.
-
-        Args:
-            images: raw pixels, so that black is zero.
-            bits: 64 random bits per image, `[batch]`, which decide everything.
-        """
+        """Changes images, whose black is zero, as 64 random bits for each decide."""
         if self.pad:
             images = self._crop(images, bits)
         if self.flip:
@@ -97,13 +91,10 @@ class Augmentation:
 
 @dataclasses.dataclass(frozen=True)
 class WholePicture:
-    """The picture as it is, whose height and width must be the ones expected.
-
-    `mode` is PIL's name of the colours, `"RGB"` or `"L"` for grey values.
-    """
+    """The picture as it is, whose height and width must be the ones expected."""
 
     size: tuple[int, int]
-    mode: str = "RGB"
+    mode: str = "RGB"  # PIL's name of the colours, or "L" for grey values
 
     def __call__(self, picture: Image, bits: int) -> np.ndarray:
         if picture.size[::-1] != self.size:
@@ -182,14 +173,9 @@ def _array(picture: Image, mode: str) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Presentation:
-    """What a network gets to see of the images of a set.
+    """What a network gets to see of the images of a set, its views cut out of pictures.
 
-    Attributes:
-        input_shape: height, width and channels.
-        normalization: applied to every image.
-        augmentation: applied to training images, before normalization.
-        train_view: what is cut out of a picture in training.
-        evaluation_view: what is cut out of it in evaluation.
+    Augmentation is applied to training images, before normalization.
     """
 
     input_shape: tuple[int, int, int]
@@ -199,14 +185,18 @@ class Presentation:
     evaluation_view: View
 
 
-def is_small(size: tuple[int | None, ...]) -> bool:
-    """Whether images of this height and width are shown whole."""
+def fit_in_memory(images: int, shape: tuple[int, int, int]) -> bool:
+    """Whether so many images of this shape are decoded once and kept."""
+    return _are_small(shape[:2]) and images * math.prod(shape) <= MOST_BYTES_IN_MEMORY
+
+
+def fitting(size: tuple[Any, Any], channels: int = 3) -> Presentation:
+    """That of images of this height and width, None where they differ."""
+    return small(size, channels) if _are_small(size) else large(channels)
+
+
+def _are_small(size: tuple[Any, ...]) -> bool:
     return all(side is not None and side <= _LARGEST_SMALL_SIDE for side in size)
-
-
-def fit_in_memory(images: int, shape: tuple[Any, ...]) -> bool:
-    """Whether so many images are decoded once and kept."""
-    return is_small(shape[:2]) and images * math.prod(shape) <= MOST_BYTES_IN_MEMORY
 
 
 def small(size: tuple[int, int], channels: int = 3) -> Presentation:

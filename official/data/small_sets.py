@@ -13,9 +13,9 @@ import dataclasses
 
 import numpy as np
 
-from official.data import array_file, presentation, splits
+from official.data import presentation, splits, tfds
 from official.data.description import KNOWN, Description, check_known
-from official.data.images import DecodedImages, ImageSet
+from official.data.images import DecodedImages, ImageSet, array_path
 from official.data.presentation import Normalization, Presentation
 
 _NORMALIZATIONS = {
@@ -32,7 +32,7 @@ _DIGITS_TEST_DRAW = 1
 
 def load(name: str, data_dir: str | None) -> tuple[ImageSet, Presentation]:
     """Loads one of them through TensorFlow Datasets, or from an array file."""
-    images = _digits() if name == "digits" else array_file.arrays(name, data_dir)
+    images = _digits() if name == "digits" else tfds.arrays(name, data_dir)
     if name in _BORDERS:
         images = _bordered(images, _BORDERS[name])
     shape = images.train.pixels.shape[1:]
@@ -44,9 +44,9 @@ def load(name: str, data_dir: str | None) -> tuple[ImageSet, Presentation]:
 
 def describe(name: str, data_dir: str | None) -> Description:
     """Describes one of them, or what an array file in `data_dir` has of it."""
-    if name == "digits" or not array_file.is_there(name, data_dir):
+    if name == "digits" or not data_dir or not array_path(name, data_dir).exists():
         return KNOWN[name]
-    images = array_file.arrays(name, data_dir)
+    images = tfds.arrays(name, data_dir)
     return KNOWN[name].of_size(len(images.train), len(images.test))
 
 

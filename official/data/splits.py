@@ -18,20 +18,17 @@ def _bits(purpose: int, seed: int, index: int, count: int) -> np.ndarray:
 
 
 def epoch_order(seed: int, epoch: int, size: int) -> np.ndarray:
-    """Returns the indices 0 to `size - 1` in the order `epoch` visits them."""
+    """The indices 0 to `size - 1` in the order `epoch` visits them."""
     return np.argsort(_bits(_ORDER, seed, epoch, size), kind="stable")
 
 
 def augmentation_bits(seed: int, step: int, batch_size: int) -> np.ndarray:
-    """Returns 64 random bits for each image of the batch of `step`."""
+    """64 random bits for each image of the batch of `step`."""
     return _bits(_AUGMENTATION, seed, step, batch_size)
 
 
 def held_out(labels: np.ndarray, counts: np.ndarray, *, draw: int) -> np.ndarray:
-    """Marks `counts` images of each class, by a rule without a seed.
-
-    Different numbers as `draw` mark unrelated images.
-    """
+    """Marks `counts` images of each class; for different `draw` they are unrelated."""
     rank = np.argsort(_bits(_SPLIT, draw, 0, len(labels)), kind="stable")
     mask = np.zeros(len(labels), bool)
     for label, count in enumerate(counts):
@@ -43,32 +40,18 @@ def held_out(labels: np.ndarray, counts: np.ndarray, *, draw: int) -> np.ndarray
 def validation_mask(labels: np.ndarray, validation_fraction: float) -> np.ndarray:
     """Marks so large a part of all images, the classes in proportion."""
     total = round(validation_fraction * len(labels))
-    counts = _in_proportion(np.bincount(labels), total)
-    return held_out(labels, counts, draw=_VALIDATION_DRAW)
-
-
-def _in_proportion(sizes: np.ndarray, total: int) -> np.ndarray:
-    """Shares `total` out by the method of largest remainders."""
-    shares = sizes * (total / max(sizes.sum(), 1))
+    # The method of largest remainders
+    shares = np.bincount(labels) * (total / max(len(labels), 1))
     counts = np.floor(shares).astype(int)
     neediest = np.argsort(counts - shares, kind="stable")
     counts[neediest[: total - counts.sum()]] += 1
-    return counts
+    return held_out(labels, counts, draw=_VALIDATION_DRAW)
 
 
 def training_sizes(
     name: str, available: int, train_examples: int | None, validation_fraction: float
 ) -> tuple[int, int]:
-    """Returns how many images of the data set `name` are trained on and held out.
-
-    Raises:
-        ValueError: there are not so many images, or a number is out of its range.
-
-    Example:
-
-        >>> training_sizes("cifar10", 50_000, None, 0.1)
-        (45000, 5000)
-    """
+    """How many images are trained on and held out; `ValueError` if they can't be."""
     check_fraction(validation_fraction)
     used = available if train_examples is None else train_examples
     if not 1 <= used <= available:

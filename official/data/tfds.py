@@ -1,87 +1,97 @@
 """Sets of TensorFlow Datasets as they lie prepared in a folder; any as `tfds:NAME`."""
 
-import contextlib
 import functools
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from absl import logging
 
-from official.common.choices import nearest
+from official.common import nearest
 from official.data import presentation
 from official.data.description import Description
-from official.data.images import DecodedImages, EncodedImages, ImageSet
+from official.data.images import (
+    DecodedImages,
+    EncodedImages,
+    ImageSet,
+    array_path,
+    read_arrays,
+)
 from official.data.presentation import Presentation
 from official.data.tfrecords import index_images
 
 _PREFIX = "tfds:"
 _TIMEOUT_SECONDS = 15
-_TEST_SPLITS = ("test", "validation")
 
 
 def load(name: str, data_dir: str | None) -> tuple[ImageSet, Presentation]:
     """Loads `tfds:NAME`: decoded if its images are small, else to be streamed."""
     name = name.removeprefix(_PREFIX)
     prepared = PreparedSet(name, data_dir)
+    shown = prepared.presentation
     images = sum(split.num_examples for split in prepared.info.splits.values())
-    if presentation.fit_in_memory(images, prepared.image_shape):
-        return decoded(name, data_dir), prepared.presentation()
-    return prepared.encoded(*prepared.splits()), prepared.presentation()
+    if presentation.fit_in_memory(images, shown.input_shape):
+        return arrays(name, data_dir), shown
+    return prepared.encoded(), shown
 
 
 def describe(name: str, data_dir: str | None) -> Description:
     """Describes a set that lies prepared in `data_dir`."""
     title = name.removeprefix(_PREFIX)
     prepared = PreparedSet(title, data_dir, download=False)
-    train_size, test_size = prepared.sizes(*prepared.splits())
-    shape, classes = prepared.presentation().input_shape, len(prepared.class_names)
-    return Description(name, title, train_size, test_size, shape, classes)
+    shape, classes = prepared.presentation.input_shape, len(prepared.class_names)
+    return Description(name, title, *prepared.sizes, shape, classes)
 
 
 def encoded(name: str, data_dir: str | None) -> ImageSet[EncodedImages]:
     """Finds the images in the files of a set that lies prepared in `data_dir`."""
-    prepared = PreparedSet(name.removeprefix(_PREFIX), data_dir)
-    return prepared.encoded(*prepared.splits())
+    return PreparedSet(name.removeprefix(_PREFIX), data_dir).encoded()
 
 
 @functools.cache
-def decoded(name: str, data_dir: str | None) -> ImageSet[DecodedImages]:
-    """Decodes a set whose images are all of one size, once per process.
-
-    The stored order is kept, and the arrays are not to be written to.
-    """
-    prepared = PreparedSet(name, data_dir)
-    train, test = map(prepared.decoded, prepared.splits())
-    return ImageSet(train, test, prepared.class_names)
+def arrays(name: str, data_dir: str | None) -> ImageSet[DecodedImages]:
+    """Reads a set whose images are all of one size, in stored order, once per process."""
+    # Faster, and without TensorFlow
+    if data_dir and array_path(name, data_dir).exists():
+        return read_arrays(array_path(name, data_dir))
+    return PreparedSet(name, data_dir).decoded()
 
 
 class PreparedSet:
     """A set that lies prepared in `data_dir`, or is downloaded to it.
 
-    Raises:
-        ValueError: TensorFlow Datasets knows no such set, or it is not one of images
-            with one class each.
-        FileNotFoundError: the set is not there and cannot be downloaded.
+    Its test images are those of the first of the splits `tests` that it has. Raises
+    `ValueError` if TensorFlow Datasets knows no such set, or it is not one of images
+    with one class each; `FileNotFoundError` if it is not there.
     """
 
-    def __init__(self, name: str, data_dir: str | None, *, download: bool = True) -> None:
+    def __init__(
+        self,
+        name: str,
+        data_dir: str | None,
+        *,
+        download: bool = True,
+        tests: tuple[str, ...] = ("test", "validation"),
+    ) -> None:
         # It is slow to import, and machines without TensorFlow do without it.
         import tensorflow_datasets as tfds
 
         tfds.disable_progress_bar()
-        with _quiet():
-            try:
-                self._builder = tfds.builder(name, data_dir=data_dir)
-            except tfds.core.DatasetNotFoundError:
-                known = tfds.list_builders(with_community_datasets=False)
-                near = nearest(re.split(r"[/:]", name)[0], known)
-                hint = f" Did you mean {near!r}?" if near else ""
-                raise ValueError(
-                    f"Unknown dataset {name!r} of TensorFlow Datasets.{hint} "
-                    "See https://www.tensorflow.org/datasets/catalog for those there are."
-                ) from None
+        # It warns that a folder which is yet to be made holds nothing.
+        verbosity = logging.get_verbosity()
+        logging.set_verbosity(logging.ERROR)
+        try:
+            self._builder = tfds.builder(name, data_dir=data_dir)
             is_there = self._builder.is_prepared()
+        except tfds.core.DatasetNotFoundError:
+            known = tfds.list_builders(with_community_datasets=False)
+            near = nearest(re.split(r"[/:]", name)[0], known)
+            hint = f" Did you mean {near!r}?" if near else ""
+            raise ValueError(
+                f"Unknown dataset {name!r} of TensorFlow Datasets.{hint} "
+                "See https://www.tensorflow.org/datasets/catalog for those there are."
+            ) from None
+        finally:
+            logging.set_verbosity(verbosity)
         if not is_there:
             _prepare(self._builder, download)
         self.info = self._builder.info
@@ -96,34 +106,30 @@ class PreparedSet:
                 f"as its 'label'. It has: {', '.join(features)}"
             )
         # Height and width are None if they differ.
-        self.image_shape: tuple[Any, ...] = image.shape
+        height, width, channels = image.shape
+        self.presentation = presentation.fitting((height, width), channels)
         self.class_names: tuple[str, ...] = tuple(label.names)
-
-    def presentation(self) -> Presentation:
-        """How the images are shown."""
-        height, width, channels = self.image_shape
-        if presentation.is_small((height, width)):
-            return presentation.small((height, width), channels)
-        return presentation.large(channels)
-
-    def splits(self) -> tuple[str, str]:
-        """The names of the splits to train and test on: `test`, or else `validation`."""
         splits = self.info.splits
-        found = [split for split in _TEST_SPLITS if split in splits]
+        found = [split for split in tests if split in splits]
         if not found or "train" not in splits:
             raise ValueError(
                 f"Dataset {self._builder.name!r} must have the splits 'train', and "
                 f"'test' or 'validation'. It has: {', '.join(splits)}"
             )
-        return "train", found[0]
+        self._splits = ("train", found[0])
 
-    def sizes(self, train: str, test: str) -> tuple[int, int]:
-        """How many images two splits have."""
-        splits = self.info.splits
-        return splits[train].num_examples, splits[test].num_examples
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many images there are to train and test on."""
+        train, test = (self.info.splits[split].num_examples for split in self._splits)
+        return train, test
 
-    def decoded(self, split: str) -> DecodedImages:
-        """The images of a split, decoded by TensorFlow."""
+    def decoded(self) -> ImageSet[DecodedImages]:
+        """The images, decoded by TensorFlow; the arrays are not to be written to."""
+        train, test = map(self._decoded, self._splits)
+        return ImageSet(train, test, self.class_names)
+
+    def _decoded(self, split: str) -> DecodedImages:
         pixels, labels = self._builder.as_dataset(
             split=split, batch_size=-1, shuffle_files=False, as_supervised=True
         )
@@ -131,17 +137,17 @@ class PreparedSet:
         images.pixels.flags.writeable = images.labels.flags.writeable = False
         return images
 
-    def encoded(self, train: str, test: str) -> ImageSet[EncodedImages]:
-        """The encoded images of two splits, in stored order."""
+    def encoded(self) -> ImageSet[EncodedImages]:
+        """The encoded images, in stored order."""
         if self.info.file_format.value != "tfrecord":
             raise ValueError(
                 f"Dataset {self._builder.name!r} must be prepared as .tfrecord files to "
                 f"be streamed. In {self._builder.data_dir} it is prepared as: "
                 f"{self.info.file_format.value}"
             )
-        files = [self.info.splits[split].filepaths for split in (train, test)]
-        of_train, of_test = (index_images(list(map(str, paths))) for paths in files)
-        return ImageSet(of_train, of_test, self.class_names)
+        files = (self.info.splits[split].filepaths for split in self._splits)
+        train, test = (index_images(list(map(str, paths))) for paths in files)
+        return ImageSet(train, test, self.class_names)
 
 
 def _prepare(builder: Any, download: bool) -> None:
@@ -168,14 +174,3 @@ def _check_network(builder: Any) -> None:
             requests.head(url, timeout=_TIMEOUT_SECONDS)
         except requests.RequestException as error:
             raise ConnectionError(f"{url} cannot be reached") from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the warning that a folder which is yet to be made holds nothing."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)

@@ -1,8 +1,7 @@
 """Where the images of TFRecord files lie, so that any one can be read by itself.
 
 TensorFlow Datasets stores a set as such files: a row of records, each a serialised
-`tf.train.Example` with an encoded image and its label. One pass over the records'
-frames finds every image and label; the images themselves are passed over.
+`tf.train.Example` with an encoded image and its label. The images are passed over.
 """
 
 import mmap
@@ -23,27 +22,17 @@ _FOOTER_BYTES = 4
 _FEATURES = _KEY = 1
 _FEATURE = 2
 _BYTES, _INTEGERS = 1, 3
-_VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5
-_WIDTHS = {_FIXED64: 8, _FIXED32: 4}
+_VARINT, _DELIMITED = 0, 2
 
 
 def index_images(files: Sequence[str]) -> EncodedImages:
-    """Finds the features `image` and `label` of the records in files, in stored order.
-
-    Raises:
-        OSError: a file is not made of such records.
-    """
+    """Finds the images of files in stored order; `OSError` if one has other records."""
     rows = [
         (number, *row) for number, path in enumerate(files) for row in _images_of(path)
     ]
-    table = np.array(rows, np.int64).reshape(-1, 4)
-    return EncodedImages(
-        files=tuple(files),
-        file=table[:, 0],
-        begin=table[:, 1],
-        length=table[:, 2],
-        labels=table[:, 3],
-    )
+    # File, first byte, length and label
+    columns = np.array(rows, np.int64).reshape(-1, 4).T
+    return EncodedImages(tuple(files), *columns)
 
 
 def _images_of(path: str) -> Iterator[tuple[int, int, int]]:
@@ -65,7 +54,8 @@ def _images_of(path: str) -> Iterator[tuple[int, int, int]]:
                 features = dict(_features(data, begin, begin + length))
                 first, last = _only(data, *features[b"image"], _BYTES)
                 packed, _ = _only(data, *features[b"label"], _INTEGERS)
-                yield first, last - first, _signed(_varint(data, packed)[0])
+                bits = _varint(data, packed)[0].to_bytes(8)
+                yield first, last - first, int.from_bytes(bits, signed=True)
         except (LookupError, ValueError, OverflowError, struct.error) as error:
             raise OSError(
                 f"{path} does not hold records of an encoded 'image' and a 'label'"
@@ -104,16 +94,11 @@ def _fields(data: mmap.mmap, begin: int, end: int) -> Iterator[tuple[int, int, i
             size, begin = _varint(data, begin)
             last = begin + size
         else:
-            last = begin + _WIDTHS[kind]
+            raise ValueError("a field of a kind that an Example with an image has not")
         if last > end:
             raise ValueError("a field that is longer than its message")
         yield tag >> 3, begin, last
         begin = last
-
-
-def _signed(value: int) -> int:
-    """A whole number whose 64 bits were read as one without a sign."""
-    return int.from_bytes(value.to_bytes(8, "little"), "little", signed=True)
 
 
 def _varint(data: mmap.mmap, position: int) -> tuple[int, int]:

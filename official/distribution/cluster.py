@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from official.common.choices import choose
+from official.common import choose
 
 SOURCES = ("tf_config", "slurm")
 
@@ -20,15 +20,7 @@ _ENOUGH_GPUS = 1024
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """The workers of a training, each a process.
-
-    Attributes:
-        hosts: their addresses, `host:port`; the first is the chief.
-        index: which of them this process is.
-
-    Raises:
-        ValueError: there is no such worker.
-    """
+    """The addresses of a training's workers, the chief's first; which of them this is."""
 
     hosts: tuple[str, ...]
     index: int
@@ -37,8 +29,7 @@ class Cluster:
         if not 0 <= self.index < len(self.hosts):
             raise ValueError(
                 "A worker's index (--task_index) must be from 0 to "
-                f"{len(self.hosts) - 1}. "
-                f"Received: {self.index}"
+                f"{len(self.hosts) - 1}. Received: {self.index}"
             )
 
 
@@ -49,20 +40,10 @@ def find_cluster(
 ) -> Cluster | None:
     """Finds the cluster, or None if nothing tells of one.
 
-    Args:
-        source: one of `SOURCES`: the environment variable `TF_CONFIG`, or SLURM's
-            variables, read by TensorFlow's own resolver. None: `worker_hosts` if there
-            are any, else `TF_CONFIG` if it is set.
-        worker_hosts: addresses of all workers, the same list on each.
-        task_index: place of this worker in the list.
-
-    Raises:
-        ValueError: what is told makes no sense, or contradicts itself.
-
-    Example:
-
-        >>> find_cluster(worker_hosts=["a:8888", "b:8888"], task_index=1)
-        Cluster(hosts=('a:8888', 'b:8888'), index=1)
+    The source is one of `SOURCES`: the environment variable `TF_CONFIG`, or SLURM's, read
+    by TensorFlow's own resolver. None: the hosts if there are any, the same list on each
+    worker, which knows its place in it; else `TF_CONFIG` if it is set. A ValueError says
+    what makes no sense, or contradicts itself.
     """
     if source:
         choose("cluster", source, SOURCES)
@@ -138,10 +119,7 @@ class Workers:
     """The processes that train together, each of which runs the same program.
 
     Every method must be called by all of them, in the same order: they wait for each
-    other. A single process has nobody to wait for.
-
-    Attributes:
-        strategy: what they train under, or None.
+    other. A single process has nobody to wait for; its strategy may be None.
     """
 
     strategy: Any = None
@@ -192,10 +170,6 @@ class Workers:
         """The chief's values, an array of the same shape for each."""
         values = np.asarray(values, np.float64)
         return self.sum(values if self.is_chief else np.zeros_like(values))
-
-    def wait(self) -> None:
-        """Returns when all workers have come here."""
-        self.sum(0)
 
 
 @functools.lru_cache

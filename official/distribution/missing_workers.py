@@ -7,7 +7,6 @@ is not Python's own.
 """
 
 import contextlib
-import functools
 import os
 import re
 import select
@@ -49,11 +48,6 @@ def naming_dead_workers(hosts: Sequence[str], index: int) -> Iterator[None]:
 
     Raises:
         DeadWorker: in place of TensorFlow's error.
-
-    Example:
-
-        >>> with naming_dead_workers(["a:8888", "b:8888"], index=0):
-        ...     model.fit(train)
     """
     try:
         yield
@@ -90,11 +84,6 @@ def telling_of_missing_workers(
     After `GIVE_UP_SECONDS` this process is killed: nothing else ends TensorFlow's wait.
     Ctrl-C, and a SIGTERM to the whole process group, end it likewise. The lines go to
     `messages`, a file of the system's, or to the standard error.
-
-    Example:
-
-        >>> with telling_of_missing_workers(["a:8888", "b:8888"], index=0):
-        ...     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     """
     seconds = (str(TELL_SECONDS), str(GIVE_UP_SECONDS))
     command = [sys.executable, "-I", __file__, ",".join(hosts), str(index), *seconds]
@@ -133,8 +122,13 @@ def _watch(hosts: list[str], index: int, tell: float, give_up: float) -> None:
     """Looks until it is killed, or the program that started it is dead."""
     program, began = os.getppid(), time.monotonic()
     told: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        name = signal.Signals(number).name
+        _end(program, f"Stopped by {name}, before workers connected.")
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, functools.partial(_stop, program))
+        signal.signal(number, stop)
     while not select.select([sys.stdin], [], [], _LOOK_SECONDS)[0]:
         seconds = time.monotonic() - began
         if seconds < min(tell, give_up):
@@ -147,10 +141,6 @@ def _watch(hosts: list[str], index: int, tell: float, give_up: float) -> None:
         if missing and missing != told:
             told = missing
             _say(f"Waiting for {_names(hosts, told)} to start.")
-
-
-def _stop(program: int, number: int, frame: object) -> None:
-    _end(program, f"Stopped by {signal.Signals(number).name}, before workers connected.")
 
 
 def _end(program: int, message: str) -> NoReturn:

@@ -1,6 +1,4 @@
-"""From names and numbers to a strategy: the only place that knows them.
-
-On TensorFlow it is one of `tf.distribute`, on JAX one of `keras.distribution`.
+"""From names and numbers to a strategy, of `tf.distribute` or on JAX Keras's own.
 
 There is no parameter server. It trains asynchronously: each worker's gradient is applied
 when it arrives, to weights that others have changed meanwhile, so that a result depends
@@ -11,7 +9,7 @@ either.
 
 from typing import Any, TextIO
 
-from official.common.choices import choose
+from official.common import choose
 from official.distribution.cluster import Cluster
 
 STRATEGIES = ("off", "one_device", "mirrored", "multi_worker_mirrored", "tpu")
@@ -46,8 +44,7 @@ def make_strategy(
             `mirrored` also takes nccl, hierarchical_copy and reduction_to_one_device,
             `multi_worker_mirrored` nccl and ring.
         cluster: the workers, for `multi_worker_mirrored` only.
-        messages: where workers that do not come are named, see
-            `official.distribution.missing_workers`.
+        messages: where workers that do not come are named.
 
     Returns:
         A `tf.distribute.Strategy`, or on JAX a `keras.distribution.DataParallel`.
@@ -55,12 +52,6 @@ def make_strategy(
     Raises:
         ValueError: a name that is unknown, or not for this backend, an algorithm or a
             cluster that the strategy has no use for, or more GPUs than there are.
-
-    Example:
-
-        >>> strategy = make_strategy("mirrored", num_gpus=2)
-        >>> with strategy.scope():
-        ...     model = build_network("resnet20", input_shape=(32, 32, 3), classes=10)
     """
     _check(name, all_reduce_alg, cluster)
     if name == "off":
@@ -71,9 +62,14 @@ def make_strategy(
     backend = keras.backend.backend()
     check_backend(name, backend)
     if backend == "jax":
-        _check_devices_of_jax(num_gpus, all_reduce_alg)
+        if num_gpus is not None or all_reduce_alg != "auto":
+            raise ValueError(
+                "--num_gpus and --all_reduce_alg need Keras on TensorFlow: JAX uses all "
+                "devices that it sees (CUDA_VISIBLE_DEVICES, JAX_PLATFORMS). Received: "
+                f"--num_gpus={num_gpus} --all_reduce_alg={all_reduce_alg}"
+            )
         return keras.distribution.DataParallel() if name == "mirrored" else None
-    from official.distribution.tensorflow_strategies import tensorflow_strategy
+    from official.distribution.replicas import tensorflow_strategy
 
     return tensorflow_strategy(name, num_gpus, all_reduce_alg, cluster, messages)
 
@@ -107,13 +103,4 @@ def _check(name: str, algorithm: str, cluster: Cluster | None) -> None:
         raise ValueError(
             "--distribution_strategy=multi_worker_mirrored needs to know its workers: by "
             "TF_CONFIG, --cluster=slurm, or --worker_hosts and --task_index."
-        )
-
-
-def _check_devices_of_jax(num_gpus: int | None, algorithm: str) -> None:
-    if num_gpus is not None or algorithm != "auto":
-        raise ValueError(
-            "--num_gpus and --all_reduce_alg need Keras on TensorFlow: JAX uses all "
-            "devices that it sees (CUDA_VISIBLE_DEVICES, JAX_PLATFORMS). Received: "
-            f"--num_gpus={num_gpus} --all_reduce_alg={algorithm}"
         )

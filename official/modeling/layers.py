@@ -4,8 +4,7 @@ from typing import Any, TypeAlias
 
 import keras
 
-from official.common.backend import ON_TENSORFLOW, tf
-from official.private_keras import save_as
+from official.private_keras import ON_TENSORFLOW, save_as, tf
 
 Tensor: TypeAlias = keras.KerasTensor
 
@@ -27,15 +26,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     batch, n / (n - 1) times the biased one that normalizes it (n values per
     channel). This is what the fused operation returns, and what PyTorch stores as
     `running_var`; Keras stores the biased one.
-
-    A saved model has Keras's own layer in its place, and so any program with Keras
-    loads it.
-
-    Example:
-
-        >>> layer = BatchNormalization(epsilon=1e-5, momentum=0.9, name="stem_bn")
-        >>> layer(keras.ops.ones((2, 4, 4, 3)), training=True).shape
-        TensorShape([2, 4, 4, 3])
+    A saved model has Keras's own layer in its place: any program with Keras loads it.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
@@ -85,10 +76,6 @@ def plain(model: keras.Model) -> keras.Model:
 
     Its outputs in inference are the same; trained on, its moving variances follow
     Keras's rule (see `BatchNormalization`).
-
-    Example:
-
-        >>> plain(build_network("resnet20", input_shape=(32, 32, 3), classes=10)).layers
     """
     copy = keras.models.clone_model(model, clone_function=_plain_layer)
     copy.set_weights(model.get_weights())
@@ -102,10 +89,7 @@ def _plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
 
 
 def kaiming_normal(fan: str = "fan_in") -> keras.initializers.Initializer:
-    """Normal with variance 2 / fan, not truncated (He et al., 2015).
-
-    `keras.initializers.HeNormal` cuts the tails off at two standard deviations.
-    """
+    """Normal with variance 2 / fan (He et al., 2015), not truncated like Keras's own."""
     return keras.initializers.VarianceScaling(
         scale=2.0, mode=fan, distribution="untruncated_normal"
     )
@@ -121,11 +105,8 @@ def convolution(
     use_bias: bool = False,
     fan: str = "fan_in",
 ) -> Tensor:
-    """A convolution that pads the same number of pixels on every side.
-
-    With stride 2 the padding is a layer of its own, `NAME_pad`: TensorFlow's
-    "same" would pad an even-sized image more on the bottom and the right.
-    """
+    """A convolution that pads the same number of pixels on every side."""
+    # "same" would pad an even-sized image more on the bottom and the right.
     if strides > 1 and size > 1:
         x = keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
     return keras.layers.Conv2D(
@@ -144,11 +125,6 @@ def batch_norm(x: Tensor, *, name: str) -> Tensor:
     return BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 
-def relu(x: Tensor, *, name: str) -> Tensor:
-    """Rectified linear activation as a layer of its own."""
-    return keras.layers.ReLU(name=name)(x)
-
-
 def normalised(
     x: Tensor,
     filters: int,
@@ -163,7 +139,7 @@ def normalised(
     place = name.format("conv")
     x = convolution(x, filters, name=place, size=size, strides=strides, fan=fan)
     x = batch_norm(x, name=name.format("bn"))
-    return relu(x, name=name.format("relu")) if activated else x
+    return keras.layers.ReLU(name=name.format("relu"))(x) if activated else x
 
 
 def classifier(x: Tensor, classes: int) -> Tensor:

@@ -1,16 +1,16 @@
 """Optimizers that Keras has too, as the papers' programs compute them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
 from official.private_keras import slot_of
-from official.training.recipe import LearningRate
 
 
 def schedule(
-    learning_rate: LearningRate, steps_per_epoch: int
+    learning_rate: Sequence[tuple[int, float]], steps_per_epoch: int
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
     """Returns a recipe's rate by optimizer step: a schedule, or a number if constant."""
     values = [value for _, value in learning_rate]

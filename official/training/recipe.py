@@ -63,17 +63,7 @@ class Recipe:
         return SGD(schedule(self.learning_rate, steps_per_epoch), self.momentum)
 
     def stretched(self, epochs: int) -> "Recipe":
-        """Returns the recipe made longer, its rates changing in proportion.
-
-        Args:
-            epochs: its new length, no shorter than the old one.
-
-        Example:
-
-            >>> short = Recipe(15, 128, ((0, 0.1), (8, 0.01)), momentum=0.9, l2=5e-4)
-            >>> short.stretched(25).learning_rate
-            ((0, 0.1), (13, 0.01))
-        """
+        """Returns the recipe made so long, its rates changing in proportion."""
         _require(epochs >= self.epochs, "epochs", f"be at least {self.epochs}", epochs)
         if epochs == self.epochs:
             return self
@@ -84,16 +74,7 @@ class Recipe:
 
 
 def parse_learning_rate(text: str) -> LearningRate:
-    """Reads a rate such as `"0:0.1,100:0.01"` (epoch:value) or `"0.001"`.
-
-    Raises:
-        ValueError: the text has another form.
-
-    Example:
-
-        >>> parse_learning_rate("0:0.1,100:0.01")
-        ((0, 0.1), (100, 0.01))
-    """
+    """Reads a rate such as `"0:0.1,100:0.01"` (epoch:value) or `"0.001"`."""
     parts = text.split(",")
     if len(parts) == 1 and ":" not in text:
         parts = [f"0:{text}"]

@@ -122,5 +122,5 @@ def library() -> list[Path]:
 
 
 def is_library(room: str) -> bool:
-    alone = ("cost", "files", "folding", "keras_internals", "regularizer", "shrinking")
+    alone = ("cost", "files", "keras_internals", "rebuilding", "regularizer")
     return room in (*ROOMS, *alone)

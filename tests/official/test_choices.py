@@ -1,6 +1,6 @@
 import pytest
 
-from official.common.choices import choose
+from official.common import choose
 
 
 def test_returns_a_name_that_exists():

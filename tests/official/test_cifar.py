@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from official.data import Augmentation, array_file, load
+from official.data import Augmentation, load, tfds
 from tests.official.prepared import prepare, random_images
 
 pytest.importorskip("tensorflow_datasets")
@@ -37,7 +37,7 @@ def test_training_images_have_the_papers_augmentation(data_dir, no_network):
 
 
 def test_images_are_decoded_once(data_dir, no_network):
-    first, second = (array_file.arrays("cifar10", data_dir) for _ in range(2))
+    first, second = (tfds.arrays("cifar10", data_dir) for _ in range(2))
     assert first.train.pixels is second.train.pixels
 
 

@@ -71,7 +71,7 @@ def test_a_plan_trains_nothing_on_what_failed(train, swept):
 
 
 def test_a_failed_run_has_nothing_to_export(swept):
-    from dlth_tf.experiment.results.finished_run import FinishedRun
+    from dlth_tf.experiment.results.results import FinishedRun
 
     with pytest.raises(ValueError, match=r"has no network: diverged at step"):
         FinishedRun.read(swept / "runs/rst-0.9-seed0")
@@ -99,7 +99,7 @@ def test_what_shares_a_diverged_training_fails_with_it(train, tmp_path):
 
 
 def test_failed_seeds_count_in_no_mean():
-    from dlth_tf.experiment.results.table import table
+    from dlth_tf.experiment.results.comparison import table
     from tests.program.test_rows import row
 
     failed = row(1, 0.1, failed="diverged at step 3")
@@ -112,7 +112,7 @@ def test_failed_seeds_count_in_no_mean():
 def tampered(train, monkeypatch, tmp_path):
     """Runs scratch with something about its last training's weights or record wrong."""
     from dlth_tf.experiment.engine.folder import ExperimentFolder
-    from dlth_tf.experiment.plan.trainings import Training
+    from dlth_tf.experiment.plan.stages import Training
 
     own = ExperimentFolder.finish
 

@@ -28,7 +28,7 @@ def folder(model, tmp_path):
 
 def newest(folder) -> tuple[int, list[str]]:
     said = []
-    return Checkpoints(folder).newest(said.append).progress.epoch, said
+    return Checkpoints(folder).read(said.append).progress.epoch, said
 
 
 def file_of(folder, epoch: int):
@@ -46,7 +46,7 @@ def test_the_newest_of_two_is_used(folder):
 
 def test_the_state_comes_back(folder, model):
     model.layers[0].bias.assign([0, 0])
-    Checkpoints(folder).newest(print).restore_model(model)
+    Checkpoints(folder).read(print).restore_model(model)
     assert keras.ops.convert_to_numpy(model.layers[0].bias).tolist() == [3, 3]
 
 
@@ -78,7 +78,7 @@ def test_a_flipped_bit_never_changes_what_is_read(folder):
 def test_a_new_state_takes_the_place_of_the_damaged_one(folder, model):
     file_of(folder, 3).write_bytes(b"")
     checkpoints = Checkpoints(folder)
-    checkpoints.newest(lambda line: None)
+    checkpoints.read(lambda line: None)
     checkpoints.save(model, Progress(epoch=4))
     assert newest(folder) == (4, [])
     assert file_of(folder, 2) is not None
@@ -98,7 +98,7 @@ def test_a_write_that_fails_leaves_the_newest(folder, model, monkeypatch):
 
     monkeypatch.setattr(np, "savez", full)
     checkpoints = Checkpoints(folder)
-    checkpoints.newest(print)
+    checkpoints.read(print)
     with pytest.raises(OSError, match="No space left on device"):
         checkpoints.save(model, Progress(epoch=4))
     assert newest(folder) == (3, [])

@@ -9,10 +9,9 @@ from absl.testing import flagsaver
 
 from dlth_tf import evaluate as program
 from dlth_tf import exporting
-from dlth_tf.evaluate import images_per_second
-from dlth_tf.experiment.engine.measuring import evaluate as evaluate_network
+from dlth_tf.evaluate import SavedClassifier, images_per_second
+from dlth_tf.experiment.engine.context import evaluate as evaluate_network
 from dlth_tf.metrics import expected_calibration_error, measure
-from dlth_tf.saved_classifier import SavedClassifier
 from official import data
 from tests.program.conftest import Outcome
 
@@ -290,7 +289,7 @@ def test_a_damaged_saved_model(evaluate, exported, tmp_path):
 
 def test_batches_of_one_size_are_filled_up(tmp_path):
     folder = module(tmp_path, product, (7, 64), "float32")
-    classifier = SavedClassifier(folder)
+    classifier = SavedClassifier(folder, None, None)
     images = np.random.default_rng(1).integers(0, 17, (16, 8, 8, 1)).astype(np.float32)
     expected = images.reshape(16, 64) @ next(iter(classifier.weights().values()))
     found = classifier(images)

@@ -133,16 +133,16 @@ def test_validation_is_held_out_of_the_training_images(train, tmp_path):
 
 
 def test_the_test_images_are_touched_once_per_run(train, tmp_path, monkeypatch):
-    from dlth_tf.experiment.results import rows
+    from dlth_tf.experiment.results import audit
 
     splits = []
-    evaluate = rows.evaluate
+    evaluate = audit.evaluate
 
     def spy(model, data, split, workers):
         splits.append(split)
         return evaluate(model, data, split, workers)
 
-    monkeypatch.setattr(rows, "evaluate", spy)
+    monkeypatch.setattr(audit, "evaluate", spy)
     outcome = train(f"--output_dir={tmp_path}", "--method=scratch,lth")
     assert outcome.code == 0, outcome.err
     assert splits == ["test", "test"]

@@ -14,7 +14,7 @@ import dlth_tf as dlth
 from dlth_tf import export as export_program
 from dlth_tf import exporting
 from dlth_tf.experiment.engine.folder import ExperimentFolder
-from dlth_tf.experiment.results.finished_run import FinishedRun
+from dlth_tf.experiment.results.results import FinishedRun
 from official.modeling.layers import plain
 from official.modeling.networks import build_network
 from tests.families import EVERY_NETWORK

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dlth_tf.experiment.engine.checkpoint import Checkpoints
 from dlth_tf.experiment.engine.folder import ExperimentFolder
-from dlth_tf.experiment.plan.trainings import Training
+from dlth_tf.experiment.plan.stages import Training
 from tests.faults.program import after_step, unreadable_batch
 from tests.faults.same_results import differences
 from tests.program.conftest import ROOT

@@ -7,7 +7,7 @@ import pytest
 
 import dlth_tf as dlth
 from dlth_tf.experiment.engine import computing
-from dlth_tf.experiment.plan.sparsity_placement import SparsityPlacement, layer_sparsity
+from dlth_tf.experiment.plan.protocol import SparsityPlacement, layer_sparsity
 from official import data
 from tests.program.conftest import results_in
 from tests.program.test_usage import only_line
@@ -23,18 +23,18 @@ def test_layer_sparsities_are_read_in_three_forms():
 
 
 def test_without_names_all_layers_but_the_first_and_the_last_are_masked():
-    kernels = dict.fromkeys("abcd", (3, 3, 8, 8))
+    kernels = dict.fromkeys("abcd", np.zeros((3, 3, 8, 8)))
     placed = SparsityPlacement(distribution="erk").sparsity(kernels, 0.9)
     assert placed == dlth.ErdosRenyiKernel(0.9, ("b", "c"))
 
 
 def test_a_network_of_two_layers_needs_names():
     with pytest.raises(ValueError, match=r"Name some by --layers\. The network's: a, b"):
-        SparsityPlacement().sparsity({"a": (3, 8), "b": (8, 2)}, 0.9)
+        SparsityPlacement().sparsity({"a": np.zeros((3, 8)), "b": np.zeros((8, 2))}, 0.9)
 
 
 def test_for_xnnpack_only_1x1_convolutions_are_masked():
-    kernels = {
+    shapes = {
         "stem": (3, 3, 3, 8),
         "expand": (1, 1, 8, 16),
         "depthwise": (3, 3, 16, 1),
@@ -42,11 +42,12 @@ def test_for_xnnpack_only_1x1_convolutions_are_masked():
         "project": (1, 1, 16, 8),
         "classifier": (1, 1, 8, 10),
     }
+    kernels = {name: np.zeros(shape) for name, shape in shapes.items()}
     placed = SparsityPlacement(("xnnpack",)).sparsity(kernels, 0.9)
     assert placed == dlth.Uniform(0.9, ("expand", "project"))
     with pytest.raises(ValueError, match=r"has none\. Its layers: stem, dense"):
         SparsityPlacement(("xnnpack",)).sparsity(
-            {"stem": (3, 3, 3, 8), "dense": (8, 10)}, 0.9
+            {"stem": np.zeros((3, 3, 3, 8)), "dense": np.zeros((8, 10))}, 0.9
         )
 
 

@@ -15,10 +15,11 @@ from absl.testing import flagsaver
 
 from dlth_tf import report as program
 from dlth_tf import reporting
+from dlth_tf.experiment.results.comparison import Comparison
 from dlth_tf.experiment.results.row import Row
-from dlth_tf.reporting import accuracy_figures, printable, write_report
-from dlth_tf.reporting.comparison import Comparison
+from dlth_tf.reporting import accuracy_figures, write_report
 from dlth_tf.reporting.drawing import styles
+from dlth_tf.reporting.terminal import printable
 from tests.program import synthetic
 from tests.program.conftest import ROOT, results_in
 
@@ -320,7 +321,7 @@ def test_close_is_what_neither_the_seeds_nor_the_test_images_tell_apart(others, 
         for method, accuracies in given.items()
         for seed, accuracy in enumerate(accuracies)
     ]
-    l1, rst = Comparison.of(runs).cells
+    l1, rst = Comparison(runs).cells
     assert l1.close_to(rst) == rst.close_to(l1) == close
 
 

@@ -10,11 +10,10 @@ from absl.testing import flagsaver
 
 from dlth_tf.experiment.engine.folder import ExperimentFolder
 from dlth_tf.experiment.results import claim
+from dlth_tf.experiment.results.comparison import Cell, Comparison, table
 from dlth_tf.experiment.results.results import Results
 from dlth_tf.experiment.results.row import Row
-from dlth_tf.experiment.results.table import table
-from dlth_tf.reporting.comparison import Cell, Comparison
-from dlth_tf.reporting.page import command
+from dlth_tf.reporting import command
 from tests.program.conftest import QUICK, results_in
 
 SHORT = ("--model=mlp", "--epochs=1", "--train_examples=64")
@@ -195,8 +194,8 @@ def test_size_is_the_mean_of_the_seeds_like_the_accuracy():
 
 def test_size_in_the_report_is_the_mean_of_the_seeds():
     runs = [row(s, 0.1 + 0.1 * s) for s in range(2)]
-    (cell,) = Comparison.of(runs).cells
-    assert cell.weights_left == pytest.approx(0.15)
+    (cell,) = Comparison(runs).cells
+    assert cell.average("weights_left") == pytest.approx(0.15)
 
 
 def test_the_printed_command_is_the_one_that_was_run():

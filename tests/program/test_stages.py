@@ -9,13 +9,13 @@ from dlth_tf.experiment.plan.methods import METHODS
 from dlth_tf.experiment.plan.protocol import (
     Cycles,
     Protocol,
+    SparsityPlacement,
     Task,
     TrainingPoint,
     TransformationRecipe,
 )
-from dlth_tf.experiment.plan.sparsity_placement import SparsityPlacement
-from dlth_tf.experiment.plan.stages import InitialWeights
-from dlth_tf.experiment.plan.trainings import Training
+from dlth_tf.experiment.plan.runs import Experiment, stages_of
+from dlth_tf.experiment.plan.stages import FitStage, InitialWeights, Training
 from dlth_tf.experiment.plan.trial import Trial
 from official.training.recipe import Recipe
 
@@ -89,3 +89,11 @@ def test_parents_come_first():
     for stage in METHODS["rst"](TRIAL).lineage():
         for parent in stage.parents:
             assert order.index(parent.key) < order.index(stage.key)
+
+
+@pytest.mark.parametrize("rewind_to", [TrainingPoint(), TrainingPoint(epochs=1)])
+def test_trainings_of_all_methods_are_titled_apart(rewind_to):
+    protocol = dataclasses.replace(PROTOCOL, rewind_to=rewind_to)
+    runs = Experiment(protocol, tuple(METHODS), (0.9, 0.98), (0, 1)).runs()
+    trainings = [stage for stage in stages_of(runs) if isinstance(stage, FitStage)]
+    assert len({stage.title for stage in trainings}) == len(trainings) > 60

@@ -12,7 +12,6 @@ import pytest
 from absl.testing import flagsaver
 
 from dlth_tf.experiment import flags as program_flags
-from dlth_tf.experiment.results.claim import flag_of
 from dlth_tf.tfmot import engine
 from dlth_tf.train import flags
 from official import data
@@ -210,7 +209,7 @@ def test_every_setting_is_known_by_its_flag():
     with flagsaver.flagsaver():
         FLAGS(["train"])
         protocol = dataclasses.asdict(program_flags.experiment().protocol)
-    assert {flag_of(path).removeprefix("--") for path in paths(protocol)} <= set(FLAGS)
+    assert {program_flags.setting(path) for path in paths(protocol)} <= set(FLAGS)
 
 
 def test_folder_of_something_else(train, tmp_path):

@@ -12,135 +12,89 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from dlth_tf.experiment.engine.folder import CHECKPOINTS
+from dlth_tf.experiment.engine.progress import Progress
 from dlth_tf.files import atomic_write
-from dlth_tf.network.variables import get_weights, set_weights
-from dlth_tf.step.door import saved_state
+from dlth_tf.network.variables import get_weights, named_variables, set_weights
+from dlth_tf.step.callback import saved_state
 
-FILES = ("checkpoint-a.npz", "checkpoint-b.npz")
 _CHECKSUM = "sha256"
-
 _log = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass
-class Progress:
-    """How far a training is, beside the weights.
-
-    Attributes:
-        epoch: epochs done.
-        step: steps done of the epoch after these.
-        seconds: time they took.
-        history: metrics of each epoch done.
-        finished: nothing is left to do.
-        checkpoints: how many were written before this one, the bytes of the last, and
-            the seconds of all.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    seconds: float = 0.0
-    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
-    finished: bool = False
-    checkpoints: dict[str, float] = dataclasses.field(
-        default_factory=lambda: {"number": 0, "bytes": 0, "seconds": 0.0}
-    )
-
-    def __str__(self) -> str:
-        steps = f" and {self.step} steps" if self.step else ""
-        return f"epoch {self.epoch}{steps}"
-
-    def in_steps(self, steps_per_epoch: int) -> int:
-        return self.epoch * steps_per_epoch + self.step
-
-
-class Checkpoint:
-    """One state, read from its file; the very beginning if there is none."""
-
-    def __init__(self, arrays: Mapping[str, np.ndarray]):
-        self._arrays = arrays
-        self.progress = Progress()
-        if "progress" in arrays:
-            self.progress = Progress(**json.loads(str(arrays["progress"])))
-
-    def restore_model(self, model: keras.Model) -> None:
-        """Puts the state into a compiled model whose optimizer is built."""
-        if not self._arrays:
-            return
-        set_weights(model, self._part("weights"))
-        _assign(model.optimizer.variables, self._part("optimizer"))
-
-    def restore_metrics(self, model: keras.Model) -> None:
-        """Gives a model the metrics of an epoch that is under way, within `fit`."""
-        values = self._part("metrics")
-        if len(model.metrics_variables) < len(values):
-            # Keras makes metrics' variables when they first see data.
-            logits = keras.ops.zeros((1, *model.output_shape[1:]))
-            model.compute_metrics(None, keras.ops.zeros((1,), "int32"), logits)
-        _assign(model.metrics_variables, values)
-
-    def restore_callbacks(self, model: keras.Model) -> None:
-        """Gives the callbacks of a `fit` that has begun what was saved of them."""
-        if self._arrays:
-            _assign(saved_state(model), self._part("callbacks"))
-
-    def _part(self, prefix: str) -> dict[str, np.ndarray]:
-        return {
-            name.removeprefix(f"{prefix}/"): value
-            for name, value in self._arrays.items()
-            if name.startswith(f"{prefix}/")
-        }
-
-
 class Checkpoints:
-    """The last two states of a training, in its folder.
+    """The last two states of a training, in its folder, and the one it goes on from.
 
     A new one takes the place of the older, or of a damaged one: whatever happens while
     it is written, the newest stays.
     """
 
     def __init__(self, folder: Path):
-        self.folder = folder
-        self._files = [folder / name for name in FILES]
+        self._files = [folder / name for name in CHECKPOINTS]
+        self._arrays: dict[str, np.ndarray] = {}
+        self.progress = Progress()
 
-    def newest(self, tell: Callable[[str], None]) -> Checkpoint:
-        """Reads the newest state that is whole.
-
-        Args:
-            tell: is given a line for each damaged one.
-
-        Raises:
-            OSError: a file can't be read.
-        """
-        found, damaged = [], []
+    def read(self, tell: Callable[[str], None]) -> "Checkpoints":
+        """Reads the newest state that is whole; tells of each damaged one in a line."""
+        found, damaged = {}, {}
         for path in self._files:
             try:
-                found.append((Checkpoint(_read(path)), path))
+                arrays = _read(path)
+                found[path] = arrays, Progress(**json.loads(str(arrays["progress"])))
             except FileNotFoundError:
                 continue
-            except DamagedCheckpoint as error:
-                damaged.append((path, error))
-        found.sort(key=lambda pair: (pair[0].progress.epoch, pair[0].progress.step))
-        newest = found[-1][0] if found else Checkpoint({})
-        for path, why in damaged:
+            except ValueError as error:
+                damaged[path] = error
+
+        def age(path: Path) -> tuple[int, int]:
+            _, progress = found.get(path, ({}, Progress(epoch=-1)))
+            return progress.epoch, progress.step
+
+        self._files.sort(key=age)
+        if found:
+            self._arrays, self.progress = found[self._files[-1]]
+        for path, why in damaged.items():
             instead = "the one before is used" if found else "there is no other"
             tell(
                 f"The checkpoint '{path}' is damaged ({why}); {instead}: going on "
-                f"after {newest.progress}."
+                f"after {self.progress}."
             )
-        unused = [path for path in self._files if path not in [p for _, p in found]]
-        self._files = [*unused, *(path for _, path in found)]
-        return newest
+        return self
+
+    def restore_model(self, model: keras.Model) -> None:
+        """Puts the state into a compiled model whose optimizer is built."""
+        if self._arrays:
+            names = named_variables(model)
+            set_weights(model, {name: self._arrays[f"weights/{name}"] for name in names})
+            self._assign("optimizer", model.optimizer.variables)
+
+    def restore_metrics(self, model: keras.Model) -> None:
+        """Gives a model the metrics of an epoch that is under way, within `fit`."""
+        if f"metrics/{len(model.metrics_variables)}" in self._arrays:
+            # Keras makes metrics' variables when they first see data.
+            logits = keras.ops.zeros((1, *model.output_shape[1:]))
+            model.compute_metrics(None, keras.ops.zeros((1,), "int32"), logits)
+        self._assign("metrics", model.metrics_variables)
+
+    def restore_callbacks(self, model: keras.Model) -> None:
+        """Gives the callbacks of a `fit` that has begun what was saved of them."""
+        if self._arrays:
+            self._assign("callbacks", saved_state(model))
+
+    def _assign(self, part: str, variables: Sequence[keras.Variable]) -> None:
+        for place, variable in enumerate(variables):
+            variable.assign(self._arrays[f"{part}/{place}"])
 
     def save(self, model: keras.Model, progress: Progress) -> None:
         """Replaces the older state by the present one, within `fit`."""
         began = time.monotonic()
         arrays = _arrays(model, progress)
-        oldest, *newer = self._files
+        oldest = self._files[0]
         with atomic_write(oldest) as file:
             checksum = {_CHECKSUM: np.array(_checksum(arrays))}
-            np.savez(file, allow_pickle=False, **arrays, **checksum)
+            np.savez(file, **arrays, **checksum)  # type: ignore[arg-type]
             size = file.tell()
-        self._files = [*newer, oldest]
+        self._files.reverse()
         seconds = time.monotonic() - began
         progress.checkpoints["number"] += 1
         progress.checkpoints["bytes"] = size
@@ -153,34 +107,21 @@ class Checkpoints:
             path.unlink(missing_ok=True)
 
 
-class DamagedCheckpoint(Exception):
-    """A file is not what was written; the message says in what."""
-
-
 def _arrays(model: keras.Model, progress: Progress) -> dict[str, np.ndarray]:
-    arrays = {f"weights/{name}": value for name, value in get_weights(model).items()}
     optimizer: dict[str, np.ndarray] = {}
     model.optimizer.save_own_variables(optimizer)
-    arrays |= {f"optimizer/{place}": value for place, value in optimizer.items()}
-    arrays |= _values("callbacks", saved_state(model))
-    if progress.step:
-        arrays |= _values("metrics", model.metrics_variables)
-    arrays["progress"] = np.array(json.dumps(dataclasses.asdict(progress)))
-    return arrays
-
-
-def _values(prefix: str, variables: Sequence[keras.Variable]) -> dict[str, np.ndarray]:
-    return {
-        f"{prefix}/{place}": keras.ops.convert_to_numpy(variable)
-        for place, variable in enumerate(variables)
+    parts = {
+        "weights": get_weights(model),
+        "optimizer": optimizer,
+        "callbacks": _values(saved_state(model)),
+        "metrics": _values(model.metrics_variables) if progress.step else {},
     }
+    arrays = {f"{part}/{n}": v for part in parts for n, v in parts[part].items()}
+    return arrays | {"progress": np.array(json.dumps(dataclasses.asdict(progress)))}
 
 
-def _assign(
-    variables: Sequence[keras.Variable], values: Mapping[str, np.ndarray]
-) -> None:
-    for place, variable in enumerate(variables):
-        variable.assign(values[str(place)])
+def _values(variables: Sequence[keras.Variable]) -> dict[str, np.ndarray]:
+    return {str(n): keras.ops.convert_to_numpy(v) for n, v in enumerate(variables)}
 
 
 def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
@@ -194,6 +135,7 @@ def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
+    """The arrays in a file; a ValueError says in what it is not what was written."""
     content = path.read_bytes()
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
@@ -201,7 +143,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         expected = str(arrays.pop(_CHECKSUM))
     # Whatever unpacking raises (zipfile has a dozen errors), the file is damaged.
     except Exception as error:
-        raise DamagedCheckpoint(str(error) or type(error).__name__) from error
+        raise ValueError(str(error) or type(error).__name__) from error
     if _checksum(arrays) != expected:
-        raise DamagedCheckpoint("its checksum differs")
+        raise ValueError("its checksum differs")
     return arrays

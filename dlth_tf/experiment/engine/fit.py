@@ -1,86 +1,98 @@
 """One training that can be killed at any moment and gone on with."""
 
 import contextlib
-from collections.abc import Iterator
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
-from dlth_tf.callbacks.weight_decay import CoupledL2
-from dlth_tf.experiment.engine import trainings
-from dlth_tf.experiment.engine.checkpoint import Checkpoint, Checkpoints
-from dlth_tf.experiment.engine.context import Context, are_finite
-from dlth_tf.experiment.engine.fit_callbacks import (
-    EpochBar,
-    EpochMadeWhole,
-    SaveCheckpoint,
-    StopAfter,
-    StopOnNaN,
-    Validation,
-    tensorboard,
-)
-from dlth_tf.experiment.engine.folder import save_weights
+import dlth_tf as dlth
+from dlth_tf.experiment.engine import fit_callbacks
+from dlth_tf.experiment.engine.checkpoint import Checkpoints
+from dlth_tf.experiment.engine.context import Context
+from dlth_tf.experiment.engine.folder import TICKET, save_weights
+from dlth_tf.experiment.engine.progress import Progress
 from dlth_tf.experiment.hardware import Hardware
-from dlth_tf.experiment.plan.stages import StageFailed
-from dlth_tf.experiment.plan.trainings import FitStage
+from dlth_tf.experiment.plan import stages
+from dlth_tf.experiment.plan.protocol import TransformationRecipe
+from dlth_tf.experiment.plan.stages import FitStage, StageFailed
 from dlth_tf.network.variables import get_weights
+from dlth_tf.tfmot.engine import gradual_schedule
 from official.data.feed import feed, reading_errors
-from official.distribution.cluster import Workers
 from official.distribution.replicas import LossScaling, synchronize_batch_norm
 from official.private_keras import multi_worker_fit
+from official.training.optimizers import SGD
+
+Callbacks = list[keras.callbacks.Callback]
 
 
 def fit(stage: FitStage, context: Context, folder: Path) -> dict[str, Any]:
     """Trains a stage from where it stopped; returns what to record.
 
-    Args:
-        stage: what is trained, and how.
-        context: what it is trained with.
-        folder: where its state is kept, and at the end its weights.
-
-    Raises:
-        StageFailed: it diverged, be it in the very last step.
-        Stopped: the program was asked to end; the state is kept.
-        UnreadableData: an image can't be read; the last checkpoint is kept.
+    Its state is kept in the folder, also if it is `Stopped` or finds `UnreadableData`; at
+    the end its weights. If it diverged, be it in the very last step, it is `StageFailed`.
     """
     data = context.data
     per_epoch, steps = stage.steps_per_epoch(data), stage.steps(data)
     model = _compiled(stage, context)
-    checkpoints = Checkpoints(folder)
-    saved = checkpoints.newest(context.reporter.line)
+    saved = Checkpoints(folder).read(context.reporter.line)
     saved.restore_model(model)
     progress = saved.progress
-    _check_agreement(progress.in_steps(per_epoch), context.hardware.workers)
-    own_callbacks = trainings.callbacks(stage, context)
+    done = progress.in_steps(per_epoch)
+    workers = context.hardware.workers
+    if workers.sum(done) != workers.count * done:
+        raise OSError(
+            "The workers would go on after different numbers of steps, this one "
+            f"after {done}. They need the same --output_dir, in a shared folder."
+        )
+    own_callbacks = _own_callbacks(stage, context)
+    held_out = data.split_size("validation")
     if not progress.finished:
         context.reporter.stage(stage.title, progress, stage.epochs(data))
+    callbacks = [
+        dlth.CoupledL2(stage.recipe.l2),
+        *own_callbacks,
+        fit_callbacks.StopAfter(stage, steps, done),
+        *([fit_callbacks.Validation(stage, context)] if held_out else []),
+        *fit_callbacks.tensorboard(folder),
+        fit_callbacks.SaveCheckpoint(stage, context, saved),
+        fit_callbacks.EpochBar(stage, context, progress),
+    ]
     try:
-        _fit(stage, context, model, saved, checkpoints, own_callbacks)
-    except EpochMadeWhole:
+        _fit(stage, context, model, progress, callbacks)
+    except fit_callbacks.EpochMadeWhole:
         return fit(stage, context, folder)
     weights, epochs = get_weights(model), len(progress.history)
     seen = min(epochs * per_epoch, steps)
-    if not are_finite(weights):
+    if not all(np.isfinite(value).all() for value in weights.values()):
         raise StageFailed(stage, f"diverged at step {seen}")
     save_weights(folder, weights)
-    return {
-        "steps": _steps_done(model) - stage.first_step(data),
+    # The counter may be one variable per replica.
+    counted = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
+    record = {
+        "steps": counted - stage.first_step(data),
         "images": seen * stage.recipe.batch_size,
         "seconds": round(progress.seconds, 3),
         "checkpoints": progress.checkpoints,
         "history": progress.history,
-        **trainings.conclude(stage, context, folder, own_callbacks, epochs),
     }
+    if isinstance(stage, stages.EarlyBirdTraining):
+        context.reporter.line(f"    ticket settled after {epochs} epochs")
+        record["settled_after_epochs"] = epochs
+    if isinstance(stage, stages.MovingMaskTraining):
+        (moving,) = own_callbacks
+        moving.ticket.save(folder / TICKET)
+    return record
 
 
 def _fit(
     stage: FitStage,
     context: Context,
     model: keras.Model,
-    saved: Checkpoint,
-    checkpoints: Checkpoints,
-    own_callbacks: list[keras.callbacks.Callback],
+    progress: Progress,
+    callbacks: Callbacks,
 ) -> None:
     """Trains to the end, or to the end of an epoch that was begun before.
 
@@ -88,32 +100,21 @@ def _fit(
     training that is finished is a `fit` of no epochs, for what its callbacks have to
     tell.
     """
-    data, progress = context.data, saved.progress
+    data, begun = context.data, progress.epoch
     per_epoch = stage.steps_per_epoch(data)
-    last = progress.epoch + 1 if progress.step else stage.epochs(data)
-    done = progress.in_steps(per_epoch)
+    last = begun + 1 if progress.step else stage.epochs(data)
     batches = feed(
         data,
         stage.recipe.batch_size,
         seed=stage.seed,
-        first_step=stage.first_step(data) + done,
+        first_step=stage.first_step(data) + progress.in_steps(per_epoch),
         strategy=context.hardware.strategy,
     )
-    callbacks = [
-        CoupledL2(stage.recipe.l2),
-        *own_callbacks,
-        StopAfter(stage.steps(data) - done),
-        StopOnNaN(stage, done),
-        Validation(stage, context),
-        *tensorboard(checkpoints.folder),
-        SaveCheckpoint(stage, context, checkpoints, saved),
-        EpochBar(stage, context, begun=progress.step),
-    ]
     with context.stop.wait(), reading_errors(), _fitting(context.hardware):
         model.fit(
             batches,
-            initial_epoch=progress.epoch,
-            epochs=progress.epoch if progress.finished else last,
+            initial_epoch=begun,
+            epochs=begun if progress.finished else last,
             steps_per_epoch=per_epoch - progress.step,
             shuffle=False,
             verbose=0,
@@ -121,15 +122,53 @@ def _fit(
         )
 
 
+def _own_callbacks(stage: FitStage, context: Context) -> Callbacks:
+    """What distinguishes a training."""
+    per_epoch, steps = stage.steps_per_epoch(context.data), stage.steps(context.data)
+    match stage:
+        case stages.Training():
+            ticket = context.mask_of(stage)
+            return [dlth.FixedTicket(ticket)] if ticket else []
+        case stages.EarlyBirdTraining():
+            kernels = dlth.maskable_kernels(context.network_with(stage.weights))
+            sparsity = stage.placement.sparsity(kernels, stage.sparsity)
+            return [dlth.EarlyBird(sparsity, unit=stage.placement.unit)]
+        case stages.Transformation():
+            ticket, growth = context.ticket(stage.ticket), stage.recipe.growth
+            return [dlth.RandomSparseTransformation(ticket, **dataclasses.asdict(growth))]
+        case stages.SetTraining():
+            often = per_epoch, stage.drop_fraction, steps, stage.seed
+            return [dlth.SparseEvolutionaryTraining(context.ticket(stage.ticket), *often)]
+        case stages.RigLTraining():
+            start, changes = context.ticket(stage.ticket), stage.changes
+            last, fraction = changes.last_step(steps), changes.drop_fraction
+            return [dlth.RigL(start, last, changes.every, fraction)]
+        case stages.GradualPruning():
+            every = stage.changes.every
+            # TFMOT reaches the final sparsity only if a change falls on the last step.
+            end = stage.changes.last_step(steps) // every * every
+            schedules = {
+                name: gradual_schedule(sparsity, end, every)
+                for name, sparsity in context.sparsity_by_kernel(stage).items()
+                if sparsity
+            }
+            return [dlth.MagnitudePruning(schedules)]
+    raise NotImplementedError(type(stage).__name__)
+
+
 def _compiled(stage: FitStage, context: Context) -> keras.Model:
     """The network to train, with the weights it begins with."""
     task, hardware = context.task, context.hardware
     on_tensorflow = keras.backend.backend() == "tensorflow"
-    with hardware.scope(), _computing_in(task.mixed_precision):
+    with hardware.scope(), contextlib.ExitStack() as stack:
+        if task.mixed_precision:
+            # Layers made meanwhile compute in this type; their weights are float32.
+            stack.callback(keras.config.set_dtype_policy, keras.config.dtype_policy())
+            keras.config.set_dtype_policy(f"mixed_{task.mixed_precision}")
         model = context.shrunk(context.network_with(stage.weights), stage)
         if task.sync_batch_norm:
             synchronize_batch_norm(model)
-        optimizer = trainings.optimizer(stage, context)
+        optimizer = _optimizer(stage, context)
         if task.mixed_precision == "float16":
             optimizer = LossScaling(optimizer)
         model.compile(
@@ -145,12 +184,14 @@ def _compiled(stage: FitStage, context: Context) -> keras.Model:
     return model
 
 
-def _check_agreement(done: int, workers: Workers) -> None:
-    if workers.sum(done) != workers.count * done:
-        raise OSError(
-            "The workers would go on after different numbers of steps, this one "
-            f"after {done}. They need the same --output_dir, in a shared folder."
-        )
+def _optimizer(stage: FitStage, context: Context) -> keras.optimizers.Optimizer:
+    recipe = stage.recipe
+    if isinstance(recipe, TransformationRecipe):
+        return SGD(recipe.learning_rate, recipe.momentum)
+    per_epoch = stage.steps_per_epoch(context.data)
+    if isinstance(stage, stages.Training):
+        recipe = stage.stretched_recipe(per_epoch)
+    return recipe.optimizer(per_epoch)
 
 
 def _fitting(hardware: Hardware) -> contextlib.AbstractContextManager:
@@ -160,19 +201,3 @@ def _fitting(hardware: Hardware) -> contextlib.AbstractContextManager:
     # On JAX Keras asks in every step how data lie on the devices.
     on_jax = keras.backend.backend() == "jax"
     return hardware.scope() if on_jax else contextlib.nullcontext()
-
-
-def _steps_done(model: keras.Model) -> int:
-    """Optimizer steps done, also where the counter is one variable per replica."""
-    return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
-
-
-@contextlib.contextmanager
-def _computing_in(precision: str | None) -> Iterator[None]:
-    """Layers made meanwhile compute in this type; their weights are float32."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(f"mixed_{precision}" if precision else before)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

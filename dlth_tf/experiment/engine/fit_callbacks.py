@@ -8,12 +8,11 @@ from typing import Any
 
 import keras
 
-from dlth_tf.experiment.engine.checkpoint import Checkpoint, Checkpoints
-from dlth_tf.experiment.engine.context import Context
+from dlth_tf.experiment.engine.checkpoint import Checkpoints
+from dlth_tf.experiment.engine.context import Context, evaluate
 from dlth_tf.experiment.engine.folder import LOGS
-from dlth_tf.experiment.engine.measuring import evaluate
-from dlth_tf.experiment.plan.stages import Stage, StageFailed
-from dlth_tf.experiment.plan.trainings import FitStage
+from dlth_tf.experiment.engine.progress import Progress
+from dlth_tf.experiment.plan.stages import FitStage, StageFailed
 from dlth_tf.network.variables import get_weights, set_weights
 from official.distribution.replicas import average_statistics
 
@@ -30,38 +29,20 @@ class SaveCheckpoint(keras.callbacks.Callback):
     """Keeps the state at the end of every epoch, at intervals, and when asked to stop.
 
     Workers stop, and keep their state, after the same step: every tenth they ask each
-    other whether it is time.
-
-    Args:
-        stage: what is trained; this `fit` may begin within an epoch of it.
-        context: has the interval, who asks to stop, and the workers.
-        checkpoints: where the state is kept.
-        saved: where this `fit` begins; its progress is kept up to date.
-
-    Raises:
-        EpochMadeWhole: in `fit`, which began within an epoch, at the end of this epoch.
-        Stopped: in `fit`, when the program was asked to end and the state is kept.
+    other whether it is time. The progress of `saved`, where this `fit` begins, is kept up
+    to date. A `fit` that began within an epoch ends with it, by `EpochMadeWhole`.
     """
 
-    def __init__(
-        self,
-        stage: FitStage,
-        context: Context,
-        checkpoints: Checkpoints,
-        saved: Checkpoint,
-    ):
+    def __init__(self, stage: FitStage, context: Context, saved: Checkpoints):
         super().__init__()
         self._stop, self._workers = context.stop, context.hardware.workers
         self._interval = context.checkpoint_every
-        self._checkpoints = checkpoints
-        self._saved = saved
-        self._progress = saved.progress
+        self._saved, self._progress = saved, saved.progress
         self._per_epoch = stage.steps_per_epoch(context.data)
         self._epochs = stage.epochs(context.data)
 
     def on_train_begin(self, logs: Logs) -> None:
-        self._since = time.monotonic()
-        self._steps = 0
+        self._since, self._steps = time.monotonic(), 0
         self._within_epoch = self._progress.step > 0
         self._saved.restore_callbacks(self.model)
 
@@ -83,7 +64,8 @@ class SaveCheckpoint(keras.callbacks.Callback):
     def _agreed(self) -> list[bool]:
         if self._workers.count > 1 and self._progress.step % _STEPS_BETWEEN_QUESTIONS:
             return [False, False]
-        over = self._interval.is_over(self._steps, time.monotonic() - self._since)
+        seconds, limit = time.monotonic() - self._since, self._interval
+        over = self._steps >= limit.steps or seconds >= limit.seconds
         return self._workers.any([self._stop.received, over])
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
@@ -102,62 +84,44 @@ class SaveCheckpoint(keras.callbacks.Callback):
     def _save(self) -> None:
         self._progress.seconds += time.monotonic() - self._since
         average_statistics(self.model)
-        self._checkpoints.save(self.model, self._progress)
+        self._saved.save(self.model, self._progress)
         self._since, self._steps = time.monotonic(), 0
 
 
 class StopAfter(keras.callbacks.Callback):
-    """Ends training after a number of steps, in the middle of an epoch if need be."""
+    """Ends training after so many steps, within an epoch too, or where it diverges."""
 
-    def __init__(self, steps: int):
+    def __init__(self, stage: FitStage, steps: int, done: int):
         super().__init__()
-        self._left = steps
+        self._stage, self._steps, self._done = stage, steps, done
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
-        self._left -= 1
-        if self._left == 0:
+        self._done += 1
+        if self._done == self._steps:
             self._model.stop_training = True
-
-
-class StopOnNaN(keras.callbacks.Callback):
-    """Fails at the first step whose loss is not a number."""
-
-    def __init__(self, stage: Stage, first_step: int):
-        super().__init__()
-        self._stage = stage
-        self._step = first_step
-
-    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
-        self._step += 1
         if not math.isfinite(float(logs["loss"])):
-            raise StageFailed(self._stage, f"diverged at step {self._step}")
+            raise StageFailed(self._stage, f"diverged at step {self._done}")
 
 
 class Validation(keras.callbacks.Callback):
-    """Measures the held-out images after every epoch, if there are any."""
+    """Measures the held-out images after every epoch."""
 
     def __init__(self, stage: FitStage, context: Context):
         super().__init__()
-        self._stage = stage
-        self._context = context
-        self._held_out = context.data.split_size("validation")
+        self._stage, self._context = stage, context
 
     def on_train_begin(self, logs: Logs) -> None:
         task, strategy = self._context.task, self._context.hardware.strategy
-        as_it_is = strategy is None and task.mixed_precision is None
-        if self._held_out:
-            self._measured = (
-                self.model if as_it_is else self._context.network_of(self._stage)
-            )
+        self._copy = None
+        if strategy or task.mixed_precision:
+            self._copy = self._context.network_of(self._stage)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        if not self._held_out:
-            return
-        if self._measured is not self.model:
+        if self._copy:
             average_statistics(self.model)
-            set_weights(self._measured, get_weights(self.model))
-        workers = self._context.hardware.workers
-        measured = evaluate(self._measured, self._context.data, "validation", workers)
+            set_weights(self._copy, get_weights(self.model))
+        data, workers = self._context.data, self._context.hardware.workers
+        measured = evaluate(self._copy or self.model, data, "validation", workers)
         logs["val_loss"], logs["val_accuracy"] = measured.loss, measured.accuracy
 
 
@@ -171,11 +135,7 @@ class _Logs(keras.callbacks.TensorBoard):
 
 
 def tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
-    """Logs for TensorBoard, where TensorFlow is there to write them.
-
-    Raises:
-        ImportError: TensorFlow lacks the package that it writes them with.
-    """
+    """Logs for TensorBoard, where TensorFlow is there to write them."""
     if keras.backend.backend() != "tensorflow":
         return []
     if importlib.util.find_spec("tensorboard") is None:
@@ -184,27 +144,21 @@ def tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
 
 
 class EpochBar(keras.callbacks.Callback):
-    """Keeps the reporter's bar up to date during a `fit`."""
+    """Shows how far `SaveCheckpoint`, which goes before it, says that a `fit` is."""
 
-    def __init__(self, stage: FitStage, context: Context, begun: int):
+    def __init__(self, stage: FitStage, context: Context, progress: Progress):
         super().__init__()
-        self._reporter = context.reporter
-        self._begun = begun
+        self._reporter, self._progress = context.reporter, progress
         self._per_epoch = stage.steps_per_epoch(context.data)
         self._epochs = stage.epochs(context.data)
 
-    def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
-        self._epoch = epoch
-
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
-        done = self._epoch + (self._begun + batch + 1) / self._per_epoch
+        done = self._progress.epoch + self._progress.step / self._per_epoch
         if done < self._epochs:
             self._show(done, logs)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        self._begun = 0
-        last = self._model.stop_training or epoch + 1 == self._epochs
-        self._show(self._epochs if last else epoch + 1, logs)
+        self._show(self._epochs if self._progress.finished else epoch + 1, logs)
 
     def _show(self, done: float, logs: Logs) -> None:
         said = f"loss {float(logs['loss']):.4f} · accuracy {float(logs['accuracy']):.4f}"

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from dlth_tf.experiment.engine.lock import Lock
-from dlth_tf.experiment.plan.stages import Stage, WeightsStage
+from dlth_tf.experiment.plan.stages import Stage
 from dlth_tf.files import atomic_write
 
 EXPERIMENT = "experiment.json"
@@ -30,16 +30,13 @@ RESULT = "result.json"
 EXPORT = "export"
 TICKET = "ticket.safetensors.xz"
 WEIGHTS = "weights.npz"
+CHECKPOINTS = ("checkpoint-a.npz", "checkpoint-b.npz")
 LOGS = "logs"
 STAGE = "stage.json"
 
 
 class ExperimentFolder:
-    """An experiment's folder, which programs may work on one after the other.
-
-    Args:
-        path: where it is, or is to be.
-    """
+    """An experiment's folder, which programs may work on one after the other."""
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
@@ -63,20 +60,19 @@ class ExperimentFolder:
         """The folder of a stage as a row names it, also if all was moved since."""
         return self.path / "stages" / Path(recorded).name
 
-    def is_done(self, stage: Stage) -> bool:
-        return (self.stage(stage) / STAGE).exists()
-
     @contextlib.contextmanager
-    def lock(self, stage: Stage) -> Iterator[None]:
-        """Makes sure that one program at a time works on a stage, in its folder.
-
-        Raises:
-            InUse: another one does.
-        """
+    def lock(self, stage: Stage) -> Iterator[Path]:
+        """Makes sure that one program at a time works on a stage, in its folder."""
         folder = self.stage(stage)
         folder.mkdir(parents=True, exist_ok=True)
         with Lock(folder / ".lock", f"stage '{stage.title}'").held(needed=False):
-            yield
+            yield folder
+
+    def is_done(self, stage: Stage) -> bool:
+        return (self.stage(stage) / STAGE).exists()
+
+    def finish(self, stage: Stage, record: Mapping[str, Any]) -> None:
+        write_json(self.stage(stage) / STAGE, {"definition": stage.definition, **record})
 
     def record(self, stage: Stage) -> dict[str, Any]:
         """What was recorded when the stage was finished."""
@@ -86,26 +82,14 @@ class ExperimentFolder:
         """Why a finished stage is no evidence; None if it is."""
         return self.record(stage).get("failed")
 
-    def finish(self, stage: Stage, record: Mapping[str, Any]) -> None:
-        content = {"definition": stage.definition, **record}
-        write_json(self.stage(stage) / STAGE, content)
-
-    def weights(self, stage: WeightsStage) -> dict[str, np.ndarray]:
-        """The weights a finished stage left."""
-        return read_weights(self.stage(stage))
-
 
 def save_weights(folder: Path, weights: Mapping[str, np.ndarray]) -> None:
     with atomic_write(folder / WEIGHTS) as file:
-        np.savez(file, allow_pickle=False, **weights)
+        np.savez(file, **weights)  # type: ignore[arg-type]
 
 
 def read_weights(folder: Path) -> dict[str, np.ndarray]:
-    """The weights in a stage's folder.
-
-    Raises:
-        OSError: the file is damaged or gone.
-    """
+    """The weights in a stage's folder; an OSError if they are damaged or gone."""
     path = folder / WEIGHTS
     try:
         with np.load(path, allow_pickle=False) as file:

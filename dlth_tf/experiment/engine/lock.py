@@ -23,32 +23,19 @@ class InUse(Exception):
 
 
 class Lock:
-    """A lock on what a file stands for.
-
-    Args:
-        path: the file; its folder must be there.
-        what: what a person calls that which is locked.
-    """
+    """A lock on what a file stands for, which a person calls `what`."""
 
     def __init__(self, path: Path, what: str):
-        self._path = path
-        self._what = what
+        self._path, self._what = path, what
 
     @contextlib.contextmanager
     def held(self, wait: float = 0.0, needed: bool = True) -> Iterator[str]:
-        """Holds the lock.
+        """Holds the lock; gives what a person should know of it, which mostly is nothing.
 
         Args:
-            wait: so many seconds for its holder to finish.
+            wait: so many seconds for its holder to finish; then raises `InUse`.
             needed: whether to fail where the file system has no locks; otherwise the
                 body runs without.
-
-        Yields:
-            What a person should know about how far it can be trusted; mostly nothing.
-
-        Raises:
-            InUse: another program holds it.
-            OSError: the file system has no locks.
         """
         notes = []
         lock = FileLock(
@@ -65,7 +52,15 @@ class Lock:
         except OSError as error:
             if error.errno not in _NO_LOCKS_HERE:
                 raise
-            yield self._without(error, needed)
+            why = (
+                f"{self._what} can't be locked: its file system has no locks "
+                f"({os.strerror(error.errno or 0)})."
+            )
+            if needed:
+                raise OSError(
+                    f"{why} Programs that share a folder need them: choose one elsewhere."
+                ) from None
+            yield f"{why} Nothing keeps a second program off it: start none."
             return
         try:
             yield notes[0]
@@ -90,14 +85,3 @@ class Lock:
             f"{self._what} was held by {left}, which left without a word. If it still "
             "runs, machines do not know of each other's locks here: end one of the two."
         )
-
-    def _without(self, error: OSError, needed: bool) -> str:
-        why = (
-            f"{self._what} can't be locked: its file system has no locks "
-            f"({os.strerror(error.errno or 0)})."
-        )
-        if needed:
-            raise OSError(
-                f"{why} Programs that share a folder need them: choose one elsewhere."
-            ) from None
-        return f"{why} Nothing keeps a second program off it: start none."

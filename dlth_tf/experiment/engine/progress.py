@@ -1,17 +1,39 @@
-"""Showing how far the program is: which run, which stage, and the epochs' bar."""
+"""How far the program is, and showing it: which run, which stage, the epochs' bar."""
 
+import dataclasses
 import sys
 import time
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-if TYPE_CHECKING:
-    from dlth_tf.experiment.engine.checkpoint import Progress
-
 _LINE_SECONDS = 60.0
+
+
+@dataclasses.dataclass
+class Progress:
+    """How far a training is: epochs done, steps of the next, and what is told of them.
+
+    Of checkpoints, the bytes are those of the last, the seconds those of all before this.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    finished: bool = False
+    checkpoints: dict[str, float] = dataclasses.field(
+        default_factory=lambda: {"number": 0, "bytes": 0, "seconds": 0.0}
+    )
+
+    def __str__(self) -> str:
+        steps = f" and {self.step} steps" if self.step else ""
+        return f"epoch {self.epoch}{steps}"
+
+    def in_steps(self, steps_per_epoch: int) -> int:
+        return self.epoch * steps_per_epoch + self.step
 
 
 class Reporter:
@@ -19,17 +41,10 @@ class Reporter:
 
     def __init__(self, stream: TextIO | None = None):
         stream = stream or sys.stderr
-        self._console = Console(
-            file=stream,
-            force_terminal=stream.isatty(),
-            soft_wrap=True,
-            markup=False,
-            highlight=False,
-            emoji=False,
-        )
-        self._run = ""
+        on_terminal = stream.isatty()
+        self._console = Console(file=stream, force_terminal=on_terminal, highlight=False)
+        self._run, self._shown = "", 0.0
         self._bar: Bar | None = None
-        self._shown = 0.0
 
     def silence(self) -> None:
         """Shows nothing from now on: another program does."""
@@ -45,7 +60,7 @@ class Reporter:
         """A run begins; stages that follow belong to it."""
         self._run = f"[{number}/{count}] {name}"
 
-    def stage(self, title: str, progress: "Progress", epochs: int) -> None:
+    def stage(self, title: str, progress: Progress, epochs: int) -> None:
         """A stage begins, or goes on after some epochs and steps."""
         begun = progress.epoch or progress.step
         from_where = f", going on after {progress}" if begun else ""
@@ -54,29 +69,22 @@ class Reporter:
 
     def line(self, text: str) -> None:
         self.close()
-        self._console.print(text)
+        self._console.out(text)
 
     def bar(self, done: float, total: int, said: str) -> None:
         """How many epochs of a stage are done; without a terminal, a line a minute."""
         epoch, finished = f"epoch {min(int(done) + 1, total)}/{total}", done >= total
         if self._console.is_terminal:
-            self._move(done, total, epoch=epoch, said=said)
+            said = f"{epoch} · {said}"
+            if self._bar is None:
+                text = TextColumn("{task.fields[said]}", markup=False)
+                columns = TextColumn("   "), BarColumn(24), text, TimeRemainingColumn()
+                self._bar = Bar(*columns, console=self._console, redirect_stdout=False)
+                self._bar.add_task("", total=total, said=said)
+                self._bar.start()
+            self._bar.update(self._bar.task_ids[0], completed=done, said=said)
         elif finished or time.monotonic() - self._shown > _LINE_SECONDS:
             self._shown = time.monotonic()
             self.line(f"    {epoch} · {said}")
         if finished:
             self.close()
-
-    def _move(self, done: float, total: int, **said: Any) -> None:
-        if self._bar is None:
-            self._bar = Bar(
-                TextColumn("   "),
-                BarColumn(24),
-                TextColumn("{task.fields[epoch]} · {task.fields[said]}", markup=False),
-                TimeRemainingColumn(),
-                console=self._console,
-                redirect_stdout=False,
-            )
-            self._bar.add_task("", total=total, **said)
-            self._bar.start()
-        self._bar.update(self._bar.task_ids[0], completed=done, **said)

@@ -38,10 +38,7 @@ class StopSignals:
             signal.signal(number, handler)
 
     def listen(self) -> None:
-        """Asks for the signals, once more if somebody else has taken them.
-
-        TensorFlow takes SIGTERM when workers connect.
-        """
+        """Asks for the signals, once more: TensorFlow takes SIGTERM for its workers."""
         for number in _SIGNALS:
             signal.signal(number, self._receive)
 
@@ -59,11 +56,7 @@ class StopSignals:
         return self._received is not None
 
     def end(self) -> NoReturn:
-        """Ends the program because it, or another worker's, was asked to end.
-
-        Raises:
-            Stopped: always.
-        """
+        """Raises `Stopped` because this program, or another worker's, was asked to."""
         raise Stopped(self._received or signal.SIGTERM)
 
     def _receive(self, number: int, frame: object) -> None:

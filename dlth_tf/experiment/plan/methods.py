@@ -19,9 +19,9 @@ def scratch(trial: Trial) -> WeightsStage:
 
 def scratch_long(trial: Trial) -> WeightsStage:
     """Scratch, trained for as many images as rst in all: what rst's cost buys."""
-    extra = trial.protocol.transformation.images
     weights, ticket = trial.initial_weights(), trial.random_ticket()
-    return trial.finetune(weights, ticket, extra_images=extra)
+    rst = trial.protocol.transformation
+    return trial.finetune(weights, ticket, extra_images=rst.steps * rst.batch_size)
 
 
 def l1(trial: Trial) -> WeightsStage:
@@ -47,9 +47,9 @@ def lth(trial: Trial) -> WeightsStage:
 def lth_iter(trial: Trial) -> WeightsStage:
     """Cycles of train, prune, rewind; then train the ticket: IMP."""
     weights, begin, ticket = trial.initial_weights(), BEGINNING, None
-    for sparsity in trial.cycle_sparsities():
+    for cycle in trial.cycles():
         trained = trial.train(weights, ticket, begin=begin)
-        ticket = trial.magnitude_ticket(trained, sparsity)
+        ticket = cycle.magnitude_ticket(trained)
         weights, begin = trial.rewound_weights(), trial.protocol.rewind_to
     return trial.finetune(weights, ticket, begin=begin)
 
@@ -69,8 +69,8 @@ def rst(trial: Trial) -> WeightsStage:
 def rst_iter(trial: Trial) -> WeightsStage:
     """Cycles of transformation of nested random tickets; then finetune the last."""
     weights, ticket = trial.initial_weights(), None
-    for sparsity in trial.cycle_sparsities():
-        ticket = trial.random_ticket(sparsity, within=ticket)
+    for cycle in trial.cycles():
+        ticket = cycle.random_ticket(within=ticket)
         weights = trial.transform(weights, ticket, trial.protocol.cycles.transformation)
         if trial.protocol.cycles.zero_between:
             weights = trial.prune(weights, ticket)
@@ -79,20 +79,17 @@ def rst_iter(trial: Trial) -> WeightsStage:
 
 def snip(trial: Trial) -> WeightsStage:
     """Keep what the initial loss would feel most (Lee et al., ICLR 2019)."""
-    weights = trial.initial_weights()
-    return trial.finetune(weights, trial.saliency_ticket(weights, "snip"))
+    return trial.finetune(trial.initial_weights(), trial.saliency_ticket("snip"))
 
 
 def grasp(trial: Trial) -> WeightsStage:
     """Keep what the initial gradient flow needs (Wang et al., ICLR 2020)."""
-    weights = trial.initial_weights()
-    return trial.finetune(weights, trial.saliency_ticket(weights, "grasp"))
+    return trial.finetune(trial.initial_weights(), trial.saliency_ticket("grasp"))
 
 
 def synflow(trial: Trial) -> WeightsStage:
     """Keep what most flows through, without data (Tanaka et al., NeurIPS 2020)."""
-    weights = trial.initial_weights()
-    return trial.finetune(weights, trial.saliency_ticket(weights, "synflow"))
+    return trial.finetune(trial.initial_weights(), trial.saliency_ticket("synflow"))
 
 
 def random_erk(trial: Trial) -> WeightsStage:
@@ -121,23 +118,8 @@ Method = Callable[[Trial], WeightsStage]
 METHODS: dict[str, Method] = {
     method.__name__.rstrip("_"): method
     for method in (
-        dense,
-        scratch,
-        scratch_long,
-        l1,
-        lr_rewind,
-        lth,
-        lth_iter,
-        eb,
-        snip,
-        grasp,
-        synflow,
-        random_erk,
-        gradual,
-        set_,
-        rigl,
-        rst,
-        rst_iter,
+        *(dense, scratch, scratch_long, l1, lr_rewind, lth, lth_iter, eb, snip, grasp),
+        *(synflow, random_erk, gradual, set_, rigl, rst, rst_iter),
     )
 }
 WITHOUT_SPARSITY = {"dense"}

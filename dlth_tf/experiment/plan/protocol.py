@@ -3,11 +3,22 @@
 import dataclasses
 import math
 import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from dlth_tf.callbacks.schedules import PenaltyGrowth
-from dlth_tf.experiment.plan.sparsity_placement import SparsityPlacement
+import dlth_tf as dlth
+from dlth_tf.tickets.sparsity import Sparsity, check_sparsity, n_of_m
+from official.common import choose
 from official.training.recipe import Recipe
 
+DISTRIBUTIONS: dict[str, Callable[[float, Sequence[str]], Sparsity]] = {
+    "uniform": dlth.Uniform,
+    "er": dlth.ErdosRenyi,
+    "erk": dlth.ErdosRenyiKernel,
+    "global": dlth.Global,
+}
+XNNPACK = "xnnpack"
+_NEEDED_BY_XNNPACK = 2 / 3
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -26,11 +37,7 @@ class TrainingPoint:
 
     @classmethod
     def parse(cls, text: str) -> "TrainingPoint":
-        """Reads `"500"` (steps) or `"2ep"` (epochs).
-
-        Raises:
-            ValueError: the text has another form.
-        """
+        """Reads `"500"` (steps) or `"2ep"` (epochs); else raises a ValueError."""
         found = re.fullmatch(r"(\d+)(ep)?", text.strip())
         if not found:
             raise ValueError(
@@ -51,17 +58,9 @@ class Interval:
     steps: float = math.inf
     seconds: float = math.inf
 
-    def is_over(self, steps: int, seconds: float) -> bool:
-        """Whether it has passed, so many steps and seconds after it began."""
-        return steps >= self.steps or seconds >= self.seconds
-
     @classmethod
     def parse(cls, text: str) -> "Interval":
-        """Reads `"500"` (steps), `"30s"`, `"10min"` or `"2h"`.
-
-        Raises:
-            ValueError: the text has another form, or is nothing.
-        """
+        """Reads `"500"` (steps), `"30s"`, `"10min"` or `"2h"`; else a ValueError."""
         found = re.fullmatch(r"(\d+)(s|min|h)?", text.strip())
         number = int(found[1]) if found else 0
         if found is None or not number:
@@ -89,7 +88,7 @@ class Task:
 class TransformationRecipe:
     """How a network is trained while it is transformed; its length is the growth's."""
 
-    growth: PenaltyGrowth
+    growth: dlth.PenaltyGrowth
     batch_size: int
     learning_rate: float
     momentum: float
@@ -97,15 +96,9 @@ class TransformationRecipe:
 
     @property
     def steps(self) -> int:
-        """Optimizer steps of one transformation."""
         steps = self.growth.steps
         assert steps is not None, "the flags say how long the last penalty is held"
         return steps
-
-    @property
-    def images(self) -> int:
-        """Training images one transformation sees."""
-        return self.steps * self.batch_size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,19 +121,13 @@ class MaskChanges:
     def __post_init__(self) -> None:
         if self.every < 1:
             raise ValueError(f"--mask_every must be 1 or more. Received: {self.every}")
-        if not 0 < self.until <= 1:
-            raise ValueError(f"--mask_until must be in (0, 1]. Received: {self.until}")
-        if not 0 < self.drop_fraction <= 1:
-            raise ValueError(
-                f"--drop_fraction must be in (0, 1]. Received: {self.drop_fraction}"
-            )
+        fractions = {"mask_until": self.until, "drop_fraction": self.drop_fraction}
+        for flag, value in fractions.items():
+            if not 0 < value <= 1:
+                raise ValueError(f"--{flag} must be in (0, 1]. Received: {value}")
 
     def last_step(self, steps: int) -> int:
-        """The step of a training of so many after which the mask stays.
-
-        Raises:
-            ValueError: no change comes before it.
-        """
+        """The step of so many after which the mask stays; some change comes before it."""
         last = int(self.until * steps)
         if last < self.every:
             raise ValueError(
@@ -148,6 +135,107 @@ class MaskChanges:
                 f"{self.until:g} of {steps} steps. Received: {self.every}"
             )
         return last
+
+
+@dataclasses.dataclass(frozen=True)
+class SparsityPlacement:
+    """Where the sparsity goes; without layers to all but the first and the last.
+
+    The layers `xnnpack` are the 1x1 convolutions, whose zeros make LiteRT faster if more
+    than two thirds of their weights are zero (`dlth_tf.export_litert`).
+    """
+
+    layers: tuple[str, ...] = ()
+    distribution: str = "uniform"
+    layer_sparsity: str = ""
+    unit: str = "weight"
+
+    def __post_init__(self) -> None:
+        choose("distribution", self.distribution, DISTRIBUTIONS)
+        n_of_m(self.unit)  # It refuses what is no unit.
+        if XNNPACK in self.layers and len(self.layers) > 1:
+            raise ValueError(
+                f"--layers={XNNPACK} stands alone. Received: {','.join(self.layers)}"
+            )
+        if self.layer_sparsity:
+            layer_sparsity(self.layer_sparsity, 0.0)
+            if self.layers or self.distribution != "uniform":
+                raise ValueError(
+                    "--layer_sparsity says what every layer loses, and goes with neither "
+                    "--layers nor a distribution. Received: "
+                    f"--layers={','.join(self.layers)} and "
+                    f"--distribution={self.distribution}"
+                )
+
+    @property
+    def title(self) -> str:
+        """What distinguishes it, in a word or two; nothing for the usual one."""
+        words = (self.distribution, self.layer_sparsity, self.unit)
+        return " ".join(word for word in words if word not in ("", "uniform", "weight"))
+
+    def check(self, sparsity: float) -> None:
+        """Raises a ValueError if a sparsity is too low to be of use where it goes."""
+        if XNNPACK in self.layers and not sparsity > _NEEDED_BY_XNNPACK:
+            raise ValueError(
+                f"--layers={XNNPACK} needs a --sparsity above two thirds, such as 0.7: "
+                f"with fewer zeros XNNPACK runs the network dense. Received: {sparsity}"
+            )
+
+    def sparsity(self, kernels: Mapping[str, Any], sparsity: float) -> Sparsity:
+        """What it makes of a sparsity for a network with these kernels."""
+        if self.layer_sparsity:
+            return layer_sparsity(self.layer_sparsity, sparsity)
+        if XNNPACK in self.layers:
+            layers = _pointwise(kernels)
+        else:
+            layers = self.layers or tuple(kernels)[1:-1]
+        if not layers:
+            raise ValueError(
+                "There is no layer between the first and the last one to be masked. Name "
+                f"some by --layers. The network's: {', '.join(kernels)}"
+            )
+        return DISTRIBUTIONS[self.distribution](sparsity, layers)
+
+
+def _pointwise(kernels: Mapping[str, Any]) -> tuple[str, ...]:
+    """The 1x1 convolutions, without one that is the classifier."""
+    names = [name for name in kernels if tuple(kernels[name].shape[:-2]) == (1, 1)]
+    names = [name for name in names if name != list(kernels)[-1]]
+    if not names:
+        raise ValueError(
+            f"--layers={XNNPACK} means the 1x1 convolutions, of which the network has "
+            f"none. Its layers: {', '.join(kernels)}"
+        )
+    return tuple(names)
+
+
+def layer_sparsity(text: str, sparsity: float) -> Sparsity:
+    """Reads the sparsities of layers, where `s` stands for the given one.
+
+    `"[0,s,s,s,0]"` is for stem, stages and classifier; `"0-4:0.5,5:0.6"` for layers by
+    number; `"stage1*:0.9,stage2*:s"` for layers by name pattern.
+    """
+    listed = re.fullmatch(r"\[(.*)\]", text.strip())
+    parts = (listed[1] if listed else text).split(",")
+    pairs = [("", "", part) if listed else part.rpartition(":") for part in parts]
+    try:
+        values = [sparsity if v.strip() == "s" else float(v) for _, _, v in pairs]
+    except ValueError:
+        values = []
+    by_name = dict(zip((name.strip() for name, _, _ in pairs), values, strict=False))
+    if not values or (not listed and ("" in by_name or len(by_name) < len(pairs))):
+        raise ValueError(
+            "--layer_sparsity must look like '[0,s,s,s,0]' (stem, stages, classifier), "
+            "'0-4:0.5,5:s' (layers by number) or 'stage1*:0.9,stage2*:s' (by name "
+            f"pattern), where s is the swept --sparsity. Received: {text!r}"
+        )
+    if listed:
+        return dlth.PerStage(values)
+    if all(re.fullmatch(r"\d+(-\d+)?", name) for name in by_name):
+        return dlth.PerLayer(",".join(f"{n}:{value!r}" for n, value in by_name.items()))
+    for name, value in by_name.items():
+        check_sparsity(value, f" for '{name}'")
+    return by_name
 
 
 @dataclasses.dataclass(frozen=True)

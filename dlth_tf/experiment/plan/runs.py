@@ -3,13 +3,13 @@
 import dataclasses
 import re
 from collections.abc import Iterable, Sequence
+from itertools import product
 
 from dlth_tf.experiment.plan.methods import METHODS, WITHOUT_SPARSITY, cell_name
 from dlth_tf.experiment.plan.protocol import Protocol
-from dlth_tf.experiment.plan.stages import Images, Stage, WeightsStage
-from dlth_tf.experiment.plan.trainings import FitStage
+from dlth_tf.experiment.plan.stages import FitStage, Images, Stage, WeightsStage
 from dlth_tf.experiment.plan.trial import Trial
-from official.common.choices import choose
+from official.common import choose
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +36,7 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """What is compared. More methods, sparsities and seeds may be added later.
-
-    Raises:
-        ValueError: there is no such method, sparsity or seed.
-    """
+    """What is compared. More methods, sparsities and seeds may be added later."""
 
     protocol: Protocol
     methods: tuple[str, ...]
@@ -61,21 +57,16 @@ class Experiment:
 
     def runs(self) -> list[Run]:
         """All runs, those of one seed and sparsity together, each once."""
-        runs: dict[Run, None] = {}
-        for seed in self.seeds:
-            for sparsity in self.sparsities:
-                for method in self.methods:
-                    used = 0.0 if method in WITHOUT_SPARSITY else sparsity
-                    runs[Run(method, Trial(self.protocol, used, seed))] = None
-        return list(runs)
+        runs = []
+        for seed, sparsity, method in product(self.seeds, self.sparsities, self.methods):
+            used = 0.0 if method in WITHOUT_SPARSITY else sparsity
+            runs.append(Run(method, Trial(self.protocol, used, seed)))
+        return list(dict.fromkeys(runs))
 
     def grid(self) -> dict[str, tuple]:
         """Which runs are asked for: all combinations of these."""
-        return {
-            "method": self.methods,
-            "sparsity": self.sparsities,
-            "seed": self.seeds,
-        }
+        values = self.methods, self.sparsities, self.seeds
+        return dict(zip(("method", "sparsity", "seed"), values, strict=True))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,16 +77,11 @@ class Shard:
     count: int
 
     def of(self, runs: Sequence[Run]) -> Sequence[Run]:
-        """Its part of the runs."""
         return runs[self.index :: self.count]
 
     @classmethod
     def parse(cls, text: str) -> "Shard":
-        """Reads `"2/8"`, the third of eight.
-
-        Raises:
-            ValueError: the text has another form, or there is no such part.
-        """
+        """Reads `"2/8"`, the third of eight; else raises a ValueError."""
         found = re.fullmatch(r"(\d+)/(\d+)", text.strip())
         index, count = map(int, found.groups()) if found else (0, 0)
         if index >= count:

@@ -1,29 +1,25 @@
-"""The stages of an experiment: what each is defined by.
+"""The stages of an experiment: what each is defined by, and how much it trains.
 
 A stage is a value. Two stages with the same definition (network, data, recipe, seed,
-and the stages they build on) are the same stage and are computed once. Here are those
-that take no training; `trainings` has the others.
+and the stages they build on) are the same stage and are computed once.
 """
 
 import dataclasses
 import functools
 import hashlib
 import json
+import math
 from typing import Any, ClassVar
 
-from dlth_tf.experiment.plan.protocol import Task
-from dlth_tf.experiment.plan.sparsity_placement import SparsityPlacement
+from dlth_tf.experiment.plan import protocol
 from official.data import Description, ImageData
+from official.training.recipe import Recipe
 
 Images = Description | ImageData
 
 
 class StageFailed(RuntimeError):
-    """What a stage came to is no evidence; the message says why.
-
-    Attributes:
-        stage: the one that failed.
-    """
+    """What a stage came to is no evidence; the message says why."""
 
     def __init__(self, stage: "Stage", reason: str):
         super().__init__(reason)
@@ -37,12 +33,15 @@ class Stage:
     by_all_workers: ClassVar[bool] = False
     """Whether several workers compute it together; the chief does the others alone."""
 
-    task: Task
+    words: ClassVar[str]
+    """Its title as a format string."""
+
+    task: protocol.Task
 
     @property
     def title(self) -> str:
         """What a person calls it, for progress and folder names."""
-        raise NotImplementedError
+        return self.words.format(self=self)
 
     def steps(self, data: Images) -> int:
         """Optimizer steps it takes."""
@@ -75,11 +74,8 @@ class Stage:
 
     def lineage(self) -> list["Stage"]:
         """This stage and all it builds on, each once, parents first."""
-        found: dict[str, Stage] = {}
-        for parent in self.parents:
-            found.update((stage.key, stage) for stage in parent.lineage())
-        found[self.key] = self
-        return list(found.values())
+        earlier = (stage for parent in self.parents for stage in parent.lineage())
+        return list({stage.key: stage for stage in (*earlier, self)}.values())
 
 
 def _definition(value: Any) -> dict[str, Any]:
@@ -96,16 +92,22 @@ def _definition(value: Any) -> dict[str, Any]:
     return parts
 
 
+@dataclasses.dataclass(frozen=True)
 class TicketStage(Stage):
     """A stage whose result is a ticket."""
 
     sparsity: float
-    placement: SparsityPlacement
+    placement: protocol.SparsityPlacement
 
     @property
     def amount(self) -> str:
-        """The sparsity, and what is unusual about where it goes."""
-        return f"{self.sparsity:.8g} {self.placement.title}".strip()
+        """The sparsity, what is unusual about where it goes, and of what it is a part."""
+        amount = f"{self.sparsity:.8g} {self.placement.title}".strip()
+        for parent in self.parents:
+            earlier = parent.masked_by if isinstance(parent, WeightsStage) else parent
+            if isinstance(earlier, TicketStage):
+                amount += f" within {earlier.sparsity:.8g}"
+        return amount
 
 
 class WeightsStage(Stage):
@@ -113,6 +115,11 @@ class WeightsStage(Stage):
 
     noun: ClassVar[str]
     seed: int
+
+    @property
+    def described(self) -> str:
+        """Its weights in the titles of what builds on them."""
+        return self.noun
 
     @property
     def masked_by(self) -> Stage | None:
@@ -125,36 +132,21 @@ class WeightsStage(Stage):
         return None
 
 
-def _within(earlier: Stage | None) -> str:
-    return f" within {earlier.sparsity:.8g}" if isinstance(earlier, TicketStage) else ""
-
-
 @dataclasses.dataclass(frozen=True)
 class RandomTicket(TicketStage):
     """A ticket drawn uniformly at random, or from what an earlier one keeps."""
 
-    sparsity: float
-    placement: SparsityPlacement
+    words = "random ticket {self.amount}, seed {self.seed}"
     seed: int
     within: TicketStage | None = None
-
-    @property
-    def title(self) -> str:
-        return f"random ticket {self.amount}{_within(self.within)}, seed {self.seed}"
 
 
 @dataclasses.dataclass(frozen=True)
 class MagnitudeTicket(TicketStage):
     """The ticket of the largest magnitudes."""
 
+    words = "magnitude ticket {self.amount}, seed {self.weights.seed}"
     weights: WeightsStage
-    sparsity: float
-    placement: SparsityPlacement
-
-    @property
-    def title(self) -> str:
-        within = _within(self.weights.masked_by)
-        return f"magnitude ticket {self.amount}{within}, seed {self.weights.seed}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,16 +157,11 @@ class SaliencyTicket(TicketStage):
     each class on average, augmented as in training.
     """
 
+    words = "{self.criterion} ticket {self.amount}, seed {self.seed}"
     weights: WeightsStage
     criterion: str
-    sparsity: float
-    placement: SparsityPlacement
     seed: int
     images_per_class: int = 10
-
-    @property
-    def title(self) -> str:
-        return f"{self.criterion} ticket {self.amount}, seed {self.seed}"
 
     def steps(self, data: Images) -> int:
         # How often the criterion runs its images through the network, forth and back.
@@ -193,11 +180,8 @@ class InitialWeights(WeightsStage):
     """The random weights of a seed."""
 
     noun = "initial weights"
+    words = "initial weights, seed {self.seed}"
     seed: int
-
-    @property
-    def title(self) -> str:
-        return f"initial weights, seed {self.seed}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,7 +189,7 @@ class Pruned(WeightsStage):
     """Weights with those that a ticket removes set to zero."""
 
     noun = "pruned weights"
-
+    words = "{self.weights.described} pruned by {self.ticket.title}"
     weights: WeightsStage
     ticket: TicketStage
 
@@ -213,6 +197,146 @@ class Pruned(WeightsStage):
     def masked_by(self) -> TicketStage:
         return self.ticket
 
+
+@dataclasses.dataclass(frozen=True)
+class FitStage(WeightsStage):
+    """A training that begins with some weights; the seed is that of the images' order."""
+
+    by_all_workers = True
+    batch_flag: ClassVar[str] = "batch_size"
+    may_end_early: ClassVar[bool] = False
+    """Whether its steps are those at the most."""
+
+    weights: WeightsStage
+    recipe: Recipe | protocol.TransformationRecipe
+    seed: int
+
+    def first_step(self, data: Images) -> int:
+        """Step of the data's order and the optimizer's schedule to begin at."""
+        return 0
+
+    def steps_per_epoch(self, data: Images) -> int:
+        return data.steps_per_epoch(self.recipe.batch_size)
+
+    def epochs(self, data: Images) -> int:
+        """Epochs that it takes; the last may be a part of one."""
+        return math.ceil(self.steps(data) / self.steps_per_epoch(data))
+
+    def steps(self, data: Images) -> int:
+        if isinstance(self.recipe, protocol.TransformationRecipe):
+            return self.recipe.steps
+        return self.recipe.epochs * self.steps_per_epoch(data)
+
+    def images(self, data: Images) -> int:
+        return self.steps(data) * self.recipe.batch_size
+
+
+@dataclasses.dataclass(frozen=True)
+class Training(FitStage):
+    """Training by the recipe: all of it, or from one point of it to another."""
+
+    noun = "trained weights"
+    recipe: Recipe
+    ticket: TicketStage | None
+    extra_images: int = 0
+    begin: protocol.TrainingPoint = protocol.BEGINNING
+    end: protocol.TrainingPoint | None = None
+    shrunk: bool = False
+
+    @property
+    def described(self) -> str:
+        return f"weights of {self.end}" if self.end else self.noun
+
+    @property
+    def masked_by(self) -> TicketStage | None:
+        return self.ticket
+
+    @property
+    def shrunk_by(self) -> TicketStage | None:
+        return self.ticket if self.shrunk else None
+
     @property
     def title(self) -> str:
-        return f"{self.weights.noun} pruned by {self.ticket.title}"
+        if self.ticket is None:
+            what = f"train the dense network, seed {self.seed}"
+        else:
+            what = f"finetune {self.weights.described} by {self.ticket.title}"
+        longer = ", longer" if self.extra_images else ""
+        begin = f", from {self.begin}" if self.begin != protocol.BEGINNING else ""
+        end = f", until {self.end}" if self.end else ""
+        shrunk = ", made smaller" if self.shrunk else ""
+        return f"{what}{shrunk}{longer}{begin}{end}"
+
+    def first_step(self, data: Images) -> int:
+        return self.begin.in_steps(self.steps_per_epoch(data))
+
+    def steps(self, data: Images) -> int:
+        per_epoch = self.steps_per_epoch(data)
+        whole = protocol.TrainingPoint(self.stretched_recipe(per_epoch).epochs)
+        return (self.end or whole).in_steps(per_epoch) - self.first_step(data)
+
+    def stretched_recipe(self, steps_per_epoch: int) -> Recipe:
+        """The recipe, made longer by the extra images."""
+        images_per_epoch = steps_per_epoch * self.recipe.batch_size
+        extra_epochs = math.ceil(self.extra_images / images_per_epoch)
+        return self.recipe.stretched(self.recipe.epochs + extra_epochs)
+
+
+@dataclasses.dataclass(frozen=True)
+class EarlyBirdTraining(FitStage):
+    """Dense training until the magnitude ticket of a sparsity has settled."""
+
+    noun = "early-bird weights"
+    may_end_early = True
+    words = "train until ticket {self.sparsity:.8g} has settled, seed {self.seed}"
+    sparsity: float
+    placement: protocol.SparsityPlacement
+
+
+@dataclasses.dataclass(frozen=True)
+class Transformation(FitStage):
+    """Dense training under the penalty that extrudes what a ticket removes (RST)."""
+
+    noun = "transformed weights"
+    batch_flag = "transform_batch_size"
+    words = "transform {self.weights.described} for {self.ticket.title}"
+    recipe: protocol.TransformationRecipe
+    ticket: TicketStage
+
+
+class MovingMaskTraining(FitStage):
+    """Training while the mask changes: it leaves weights and a ticket."""
+
+    noun = "sparse weights"
+
+    @property
+    def masked_by(self) -> Stage:
+        return self
+
+
+@dataclasses.dataclass(frozen=True)
+class SetTraining(MovingMaskTraining):
+    """Sparse evolutionary training: the mask changes after every epoch but the last."""
+
+    words = "train by SET from {self.ticket.title}"
+    ticket: TicketStage
+    drop_fraction: float
+
+
+@dataclasses.dataclass(frozen=True)
+class RigLTraining(MovingMaskTraining):
+    """Training by RigL."""
+
+    words = "train by RigL from {self.ticket.title}"
+    ticket: TicketStage
+    changes: protocol.MaskChanges
+
+
+@dataclasses.dataclass(frozen=True)
+class GradualPruning(MovingMaskTraining):
+    """Training while TFMOT's polynomial schedule removes more and more weights."""
+
+    words = "train and prune gradually to {self.sparsity:.8g}, seed {self.seed}"
+    sparsity: float
+    placement: protocol.SparsityPlacement
+    changes: protocol.MaskChanges

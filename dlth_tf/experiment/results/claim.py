@@ -7,43 +7,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from dlth_tf.experiment import flags
 from dlth_tf.experiment.engine.folder import EXPERIMENT, read_json, write_json
 from dlth_tf.experiment.engine.lock import Lock
 from dlth_tf.experiment.plan.runs import Experiment, Shard
 from dlth_tf.experiment.results.results import writing
 from dlth_tf.files import remove_temporaries
 
-_ASKED = "asked"
 _BEGINNING_SECONDS = 10.0
-_OTHERWISE_CALLED = {
-    "task.network": "model",
-    "transformation.batch_size": "transform_batch_size",
-    "transformation.learning_rate": "transform_learning_rate",
-    "transformation.growth.growth": "penalty_growth",
-    "transformation.growth.every": "penalty_every",
-    "transformation.growth.bound": "penalty_bound",
-    "transformation.growth.hold": "penalty_hold",
-    "transformation.growth.power": "penalty_power",
-    "cycles.count": "cycles",
-    "cycles.transformation.growth.every": "cycle_penalty_every",
-    "cycles.transformation.growth.hold": "cycle_penalty_hold",
-    "cycles.zero_between": "zero_between_cycles",
-    "rewind_to.epochs": "rewind_to",
-    "rewind_to.steps": "rewind_to",
-    "mask_changes.every": "mask_every",
-    "mask_changes.until": "mask_until",
-}
 
 
 def check_free(folder: Path, experiment: Experiment) -> None:
-    """Makes sure that a folder is free or this experiment's.
-
-    Raises:
-        ValueError: it holds something else; the message names the difference.
-    """
+    """Raises a ValueError if a folder is neither free nor this experiment's."""
     path = folder / EXPERIMENT
     if path.exists():
-        differences = _differences(read_json(path), _protocol(experiment))
+        ours = _as_json(dataclasses.asdict(experiment.protocol))
+        differences = _differences(read_json(path), ours)
         if differences:
             raise ValueError(
                 f"--output_dir '{folder}' holds another experiment: "
@@ -57,19 +36,16 @@ def check_free(folder: Path, experiment: Experiment) -> None:
 
 
 def claim(folder: Path, experiment: Experiment) -> None:
-    """Marks a folder as this experiment's, and notes which runs are asked for.
-
-    Raises:
-        ValueError: another program has made it another experiment's.
-    """
+    """Marks a free folder as this experiment's, and notes which runs are asked for."""
     path = folder / EXPERIMENT
     with writing(folder):
         check_free(folder, experiment)
         remove_temporaries(folder)
-        there = read_json(path) if path.exists() else _protocol(experiment)
-        asked, new = there.get(_ASKED, []), _as_json(experiment.grid())
+        ours = dataclasses.asdict(experiment.protocol)
+        there = read_json(path) if path.exists() else ours
+        asked, new = there.get("asked", []), _as_json(experiment.grid())
         if not path.exists() or new not in asked:
-            write_json(path, there | {_ASKED: [*asked, new]})
+            write_json(path, there | {"asked": [*asked, new]})
 
 
 @contextlib.contextmanager
@@ -78,16 +54,8 @@ def in_use(
 ) -> Iterator[None]:
     """Makes sure that no other program works on the experiment, or on its shard.
 
-    A program of a shard holds its shard's lock, a single one that of the whole.
-
-    Args:
-        folder: the experiment's.
-        shard: the part of the runs that this program does; None: all, alone.
-        tell: is given a line if the lock is none, or may be none.
-
-    Raises:
-        InUse: another one does.
-        OSError: a shard, where the file system has no locks.
+    A program of a shard holds its shard's lock, a single one that of the whole. `tell` is
+    given a line if the lock is none, or may be none; for a shard that is an OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = f"--output_dir '{folder}'"
@@ -109,23 +77,6 @@ def in_use(
         yield
 
 
-def flag_of(path: str) -> str:
-    """The flag that sets what lies at a path in a protocol.
-
-    Example:
-
-    >>> flag_of("task.network")
-    '--model'
-    """
-    if path not in _OTHERWISE_CALLED:
-        path = path.removeprefix("cycles.")
-    return f"--{_OTHERWISE_CALLED.get(path, path.rpartition('.')[2])}"
-
-
-def _protocol(experiment: Experiment) -> dict[str, Any]:
-    return _as_json(dataclasses.asdict(experiment.protocol))
-
-
 def _as_json(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings as they are once they were written and read."""
     return json.loads(json.dumps(settings))
@@ -141,8 +92,8 @@ def _differences(
         if isinstance(a, dict) and isinstance(b, dict):
             found += _differences(a, b, f"{path}{name}.")
         elif a != b:
-            flag = flag_of(f"{path}{name}")
-            found.append(f"{flag} is {_shown(a)} there and {_shown(b)} here")
+            flag = flags.setting(f"{path}{name}")
+            found.append(f"--{flag} is {_shown(a)} there and {_shown(b)} here")
     return found
 
 

@@ -5,18 +5,15 @@ from collections.abc import Iterable, Sequence
 
 from dlth_tf.cost import LayerCost, ModelCost, layer_costs
 from dlth_tf.experiment.engine.context import Context
+from dlth_tf.experiment.plan import stages as kinds
 from dlth_tf.experiment.plan.methods import written
 from dlth_tf.experiment.plan.runs import Run, images_of, stages_of
-from dlth_tf.experiment.plan.stages import Stage, TicketStage
-from dlth_tf.experiment.plan.trainings import EarlyBirdTraining, FitStage, GradualPruning
-from dlth_tf.experiment.results.table import aligned
+from dlth_tf.experiment.results.comparison import aligned
 from dlth_tf.tickets.ticket import Ticket
 
-_PLACED = TicketStage | EarlyBirdTraining | GradualPruning
-_LAYER_HEAD = (
-    *("layer", "shape", "weights", "sparsity", "weights left"),
-    *("multiply-adds", "multiply-adds left"),
-)
+_PLACED = kinds.TicketStage | kinds.EarlyBirdTraining | kinds.GradualPruning
+_SIZES = ("layer", "shape", "weights", "sparsity", "weights left")
+_LAYER_HEAD = (*_SIZES, "multiply-adds", "multiply-adds left")
 
 
 def layer_tables(runs: Iterable[Run], context: Context) -> str:
@@ -25,14 +22,13 @@ def layer_tables(runs: Iterable[Run], context: Context) -> str:
     for run in runs:
         placed = [s for s in run.stage.lineage() if isinstance(s, _PLACED)]
         if placed:
-            key = (placed[-1].sparsity, placed[-1].placement)
+            key = placed[-1].sparsity, placed[-1].placement
             methods.setdefault(key, []).append(run.method)
     parts = []
     for (sparsity, placement), users in methods.items():
         words = f"sparsity {written(sparsity)} {placement.title}".strip()
-        note = ""
-        if placement.distribution == "global":
-            note = " Layers compete; so much a random ticket removes."
+        compete = placement.distribution == "global"
+        note = " Layers compete; so much a random ticket removes." * compete
         parts.append(f"{words} ({', '.join(dict.fromkeys(users))}):{note}")
         ticket = context.random_ticket(0, sparsity, placement)
         parts.append(_table(ticket, layer_costs(context.blueprint, ticket)))
@@ -41,28 +37,23 @@ def layer_tables(runs: Iterable[Run], context: Context) -> str:
 
 def _table(ticket: Ticket, cost: ModelCost) -> str:
     costs = {layer.name: layer for layer in cost.layers}
-    sparsities = ticket.sparsity_per_kernel()
-    rows = []
-    for name, sparsity in sparsities.items():
+    rows, total = [], 0
+    for name, sparsity in ticket.sparsity_per_kernel().items():
         shape = ticket.masks[name].shape
+        total += math.prod(shape)
         # A layer with several kernels, like a separable convolution, is counted as one.
         row = "x".join(map(str, shape)), math.prod(shape), sparsity, costs.get(name)
         rows.append(_row(name, *row))
-    total = sum(math.prod(ticket.masks[name].shape) for name in sparsities)
     return aligned([_LAYER_HEAD, *rows, _row("all", "", total, ticket.sparsity, cost)])
 
 
 def _row(
-    name: str,
-    shape: str,
-    weights: int,
-    sparsity: float,
-    cost: ModelCost | LayerCost | None,
+    name: str, shape: str, size: int, sparsity: float, cost: ModelCost | LayerCost | None
 ) -> tuple[str, ...]:
-    left = round(weights * (1 - sparsity))
+    left = round(size * (1 - sparsity))
     work = [cost.multiply_adds, cost.kept_multiply_adds] if cost else []
     words = [f"{number:,}" for number in work] or ["", ""]
-    return name, shape, f"{weights:,}", f"{sparsity:.4f}", f"{left:,}", *words
+    return name, shape, f"{size:,}", f"{sparsity:.4f}", f"{left:,}", *words
 
 
 def describe(runs: Sequence[Run], context: Context) -> str:
@@ -81,21 +72,16 @@ def describe(runs: Sequence[Run], context: Context) -> str:
     lines.append(f"{len(stages)} trainings, {len(done)} of them done:")
     for stage in stages:
         shared = sum(stage.key in keys for keys in needed)
-        note = f"  shared by {shared} runs" if shared > 1 else ""
-        note += "  at most" if isinstance(stage, FitStage) and stage.may_end_early else ""
-        note += f"  {status[stage.key]}" if status[stage.key] else ""
-        lines.append(
-            f"  {stage.title:<58} {stage.steps(sizes):>9,} steps "
-            f"{stage.images(sizes):>14,} images{note}"
-        )
-    lines.append(
-        f"Total: {images_of(runs, sizes):,} images, {left:,} of them to be trained on."
-    )
-    lines.append(_estimate(done, left, context))
-    return "\n".join(lines)
+        note = f"  shared by {shared} runs" * (shared > 1)
+        note += "  at most" * (isinstance(stage, kinds.FitStage) and stage.may_end_early)
+        note += f"  {status[stage.key]}" * bool(status[stage.key])
+        steps, images = stage.steps(sizes), stage.images(sizes)
+        lines.append(f"  {stage.title:<58} {steps:>9,} steps {images:>14,} images{note}")
+    total = f"{images_of(runs, sizes):,} images, {left:,} of them to be trained on"
+    return "\n".join([*lines, f"Total: {total}.", _estimate(done, left, context)])
 
 
-def _status(stage: Stage, context: Context) -> str:
+def _status(stage: kinds.Stage, context: Context) -> str:
     """Whether it is done, or failed with what it builds on; nothing if it is to come."""
     done = [needed for needed in stage.lineage() if context.folder.is_done(needed)]
     if any(map(context.folder.failure, done)):
@@ -103,7 +89,7 @@ def _status(stage: Stage, context: Context) -> str:
     return "done" if stage in done else ""
 
 
-def _estimate(done: Sequence[Stage], images_left: int, context: Context) -> str:
+def _estimate(done: Sequence[kinds.Stage], images_left: int, context: Context) -> str:
     records = [context.folder.record(stage) for stage in done]
     seconds = sum(record["seconds"] for record in records)
     if not images_left:

@@ -7,8 +7,6 @@ import typing
 from pathlib import PureWindowsPath
 from typing import Any
 
-import numpy as np
-
 Phase = list[dict[str, float | None]]
 """One training of a run: its metrics, epoch by epoch."""
 
@@ -17,24 +15,13 @@ Phase = list[dict[str, float | None]]
 class Row:
     """A run that was audited and measured, or one that failed and has no numbers.
 
-    A number is None, and a list or table is empty, where the record does not say.
-
-    Attributes:
-        key: of the run's last stage.
-        failed: why; its last stage is the one to try again.
-        run: its folder.
-        stages: folders of the stages that it took, or that were made before it failed.
-        test_accuracy: fraction of the test images, as `test_top5` is.
-        test_loss: mean cross-entropy, in nats.
-        train_images: seen in all its trainings.
-        train_cost: these, relative to training the dense network once.
-        train_flops: floating-point operations of its trainings.
-        train_flops_cost: these, relative to training the dense network once.
-        seconds: that its trainings took.
-        weights_left: fraction of the kernels' weights that are not zero.
-        layers: name, type, parameters and multiply-adds of each.
-        history: metrics of each epoch, by stage.
-        shrunk_by: the stage whose ticket made the network smaller.
+    A number is None, and a list or table is empty, where the record does not say. `key`
+    is of the last stage, `run` and `stages` are folders: of all stages, or of those made
+    until one `failed`, which is the one to try again. Accuracies are fractions, the loss
+    is a mean cross-entropy in nats, and costs are relative to training the dense network
+    once. `weights_left` is the fraction of the kernels' weights that are not zero,
+    `history` has the metrics of each epoch by stage, and `shrunk_by` is the stage whose
+    ticket made the network smaller.
     """
 
     method: str
@@ -70,9 +57,7 @@ class Row:
     def parse(cls, record: object) -> "Row":
         """Reads a record that may lack all but what a comparison can't do without.
 
-        Raises:
-            ValueError: it says no method, sparsity or seed, nor an accuracy or why it
-                failed.
+        A ValueError says what: method, sparsity, seed, and accuracy or why it failed.
         """
         kinds = typing.get_type_hints(cls)
         row = record if isinstance(record, dict) else {}
@@ -89,7 +74,8 @@ class Row:
         """What `parse` reads. A run that failed has no numbers, not even empty ones."""
         record = dataclasses.asdict(self)
         if self.failed is None:
-            return {name: value for name, value in record.items() if name != "failed"}
+            del record["failed"]
+            return record
         names = ("method", "sparsity", "seed", "key", "failed", "run", "stages")
         return {name: record[name] for name in (*names, "flags", "versions")}
 
@@ -108,22 +94,14 @@ class Row:
 
     @property
     def transformations(self) -> list[Phase]:
-        return [phase for phase in self.phases if transforms(phase)]
+        """Those with a penalty on the weights to remove."""
+        told = "removed_magnitude"
+        return [phase for phase in self.phases if any(told in epoch for epoch in phase)]
 
 
 def last_part(path: str) -> str:
     """The name of a folder on any system: results are moved between machines."""
     return PureWindowsPath(path).name
-
-
-def transforms(phase: Phase) -> bool:
-    """Whether it is a transformation, with a penalty on the weights to remove."""
-    return any("removed_magnitude" in epoch for epoch in phase)
-
-
-def series(phase: Phase, metric: str) -> np.ndarray:
-    """A metric at the end of each epoch; NaN where it was not recorded."""
-    return np.array([epoch.get(metric) for epoch in phase], float)
 
 
 def _fits(value: object, kind: Any) -> bool:

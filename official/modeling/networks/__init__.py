@@ -9,7 +9,7 @@ import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from official.common.choices import choose_open
+from official.common import choose_open
 
 if TYPE_CHECKING:
     import keras
@@ -18,33 +18,25 @@ if TYPE_CHECKING:
 # when one of its networks is built: this module costs no Keras import. A family
 # with names without end also has `check(name)` for these.
 _FAMILIES = {
-    **dict.fromkeys(
-        ("quickstart_cnn", "lenet_300_100", "lenet5", "mlp", "mlp_linear"), "feedforward"
-    ),
-    **dict.fromkeys(
-        ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110"), "resnet"
-    ),
-    **dict.fromkeys(
-        (f"vgg{layers}{norm}" for layers in (11, 13, 16, 19) for norm in ("", "_bn")),
-        "feedforward",
-    ),
-    **dict.fromkeys(("resnet18", "resnet34", "resnet50"), "resnet"),
-    "mobilenetv2": "keras_application",
-    "mobilenetv1-ALPHA": "mobilenet",
-    "mobilenetv2-ALPHA": "mobilenet",
-    "wrn-DEPTH-WIDTH": "resnet",
-    "keras:NAME": "keras_application",
+    name: family
+    for family, names in (
+        ("feedforward", "quickstart_cnn lenet_300_100 lenet5 mlp mlp_linear"),
+        ("resnet", "resnet20 resnet32 resnet44 resnet56 resnet110"),
+        ("feedforward", "vgg11 vgg11_bn vgg13 vgg13_bn vgg16 vgg16_bn vgg19 vgg19_bn"),
+        ("resnet", "resnet18 resnet34 resnet50"),
+        ("keras_application", "mobilenetv2"),
+        ("mobilenet", "mobilenetv1-ALPHA mobilenetv2-ALPHA"),
+        ("resnet", "wrn-DEPTH-WIDTH"),
+        ("keras_application", "keras:NAME"),
+    )
+    for name in names.split()
 }
 
 NETWORKS = tuple(_FAMILIES)
 
 
 def check_name(name: str) -> str:
-    """Returns `name` if it is written like one of `NETWORKS`.
-
-    Raises:
-        ValueError: it is not. The message suggests the nearest of them.
-    """
+    """Returns `name` if it is written like one of `NETWORKS`, or raises `ValueError`."""
     choose_open("network", name, NETWORKS)
     return name
 
@@ -55,18 +47,9 @@ def _family(name: str) -> ModuleType:
 
 
 def check_exists(name: str) -> str:
-    """Returns `name` if there is a network called so.
+    """Returns `name` if there is a network called so, or raises `ValueError`.
 
-    `check_name` looks at how it is written. This asks the family too, where names are
-    without end, and so imports Keras.
-
-    Raises:
-        ValueError: there is none. The message suggests the nearest.
-
-    Example:
-
-        >>> check_exists("keras:MobileNetV3Small")
-        'keras:MobileNetV3Small'
+    Beyond `check_name` it asks the family where names are without end: it imports Keras.
     """
     if not choose_open("network", name, NETWORKS).islower():
         _family(name).check(name)
@@ -98,7 +81,7 @@ def build_network(
         >>> build_network("resnet20", input_shape=(32, 32, 3), classes=10).count_params()
         271098
     """
-    check_name(name)
+    family = _family(name)
     if len(input_shape) != 3 or not all(size >= 1 for size in input_shape):
         raise ValueError(
             "`input_shape` must be (height, width, channels), each at least 1. "
@@ -106,4 +89,4 @@ def build_network(
         )
     if classes < 1:
         raise ValueError(f"`classes` must be at least 1. Received: classes={classes}")
-    return _family(name).build(name, input_shape=tuple(input_shape), classes=classes)
+    return family.build(name, input_shape=tuple(input_shape), classes=classes)

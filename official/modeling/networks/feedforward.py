@@ -81,7 +81,7 @@ def _lenet5_convolutions(x: Tensor) -> Tensor:
         x = keras.layers.Conv2D(
             filters, 5, kernel_initializer=initializer, name=f"conv{index}"
         )(x)
-        x = layers.relu(x, name=f"relu{index}")
+        x = keras.layers.ReLU(name=f"relu{index}")(x)
         x = keras.layers.MaxPooling2D(2, name=f"pool{index}")(x)
     return x
 
@@ -100,5 +100,5 @@ def _vgg(x: Tensor, name: str, classes: int) -> Tensor:
             else:
                 conv = place.format("conv")
                 x = layers.convolution(x, filters, use_bias=True, name=conv)
-                x = layers.relu(x, name=place.format("relu"))
+                x = keras.layers.ReLU(name=place.format("relu"))(x)
     return layers.averaged_classifier(x, classes)

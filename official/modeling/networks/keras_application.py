@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import keras
 
-from official.common.choices import choose
+from official.common import choose
 from official.modeling import layers
 
 _PREFIX = "keras:"
@@ -21,14 +21,16 @@ def check(name: str) -> None:
 
 
 def build(name: str, *, input_shape: tuple[int, int, int], classes: int) -> keras.Model:
-    """Builds a network of `keras.applications` that returns logits.
-
-    Its own preprocessing is left out where Keras makes it optional: images come
-    normalised. It raises `ValueError` where Keras has it for other input shapes only.
-    """
+    """Builds one; raises `ValueError` where Keras has it for other input shapes only."""
     if name == "mobilenetv2":
-        return _mobilenet_v2(name, input_shape, classes)
+        images = keras.Input(input_shape, name="images")
+        trunk = keras.applications.MobileNetV2(
+            input_tensor=images, include_top=False, weights=None
+        )
+        logits = layers.averaged_classifier(trunk.output, classes)
+        return keras.Model(images, logits, name=name)
     make = _maker(name)
+    # Images come normalised: its own preprocessing is left out where it is optional.
     options = {"include_preprocessing": False, "classifier_activation": None}
     known = inspect.signature(make).parameters
     return make(
@@ -39,22 +41,7 @@ def build(name: str, *, input_shape: tuple[int, int, int], classes: int) -> kera
     )
 
 
-def _mobilenet_v2(
-    name: str, input_shape: tuple[int, int, int], classes: int
-) -> keras.Model:
-    images = keras.Input(input_shape, name="images")
-    trunk = keras.applications.MobileNetV2(
-        input_tensor=images, include_top=False, weights=None
-    )
-    logits = layers.averaged_classifier(trunk.output, classes)
-    return keras.Model(images, logits, name=name)
-
-
 def _maker(name: str) -> Callable[..., keras.Model]:
-    networks = {
-        network: getattr(keras.applications, network)
-        for network in dir(keras.applications)
-        if network[0].isupper()
-    }
-    chosen = choose("network of keras.applications", name.removeprefix(_PREFIX), networks)
-    return networks[chosen]
+    known = (network for network in dir(keras.applications) if network[0].isupper())
+    chosen = choose("network of keras.applications", name.removeprefix(_PREFIX), known)
+    return getattr(keras.applications, chosen)

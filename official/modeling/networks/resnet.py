@@ -27,7 +27,6 @@ _IMAGENET_BLOCKS = dict(
     resnet18=(2, 2, 2, 2), resnet34=(3, 4, 6, 3), resnet50=(3, 4, 6, 3)
 )
 _IMAGENET_FILTERS = (64, 128, 256, 512)
-_WITH_BOTTLENECKS = ("resnet50",)
 _EXPANSION = 4
 _convolution = functools.partial(layers.convolution, fan="fan_out")
 _normalised = functools.partial(layers.normalised, fan="fan_out")
@@ -45,7 +44,7 @@ def build(name: str, *, input_shape: tuple[int, int, int], classes: int) -> kera
     if name in _CIFAR_BLOCKS:
         x = _cifar(inputs, _CIFAR_BLOCKS[name])
     elif name in _IMAGENET_BLOCKS:
-        x = _imagenet(inputs, _IMAGENET_BLOCKS[name], name in _WITH_BOTTLENECKS)
+        x = _imagenet(inputs, _IMAGENET_BLOCKS[name], name == "resnet50")
     else:
         x = _wide(inputs, *_depth_and_width(name))
     return keras.Model(inputs, layers.averaged_classifier(x, classes), name=name)
@@ -67,7 +66,7 @@ def _cifar(x: Tensor, blocks_per_stage: int) -> Tensor:
         shortcut = x if strides == 1 else _widening_shortcut(x, filters, name=place)
         x = _two_convolutions(x, filters, strides, place, fan="fan_in")
         x = keras.layers.Add(name=f"{place}_add")([x, shortcut])
-        x = layers.relu(x, name=f"{place}_relu2")
+        x = keras.layers.ReLU(name=f"{place}_relu2")(x)
     return x
 
 
@@ -94,7 +93,7 @@ def _imagenet(x: Tensor, counts: tuple[int, ...], with_bottlenecks: bool) -> Ten
             name = f"{place}_shortcut_{{}}"
             x = _linear(x, y.shape[-1], size=1, strides=strides, name=name)
         x = keras.layers.Add(name=f"{place}_add")([y, x])
-        x = layers.relu(x, name=f"{place}_relu")
+        x = keras.layers.ReLU(name=f"{place}_relu")(x)
     return x
 
 
@@ -127,18 +126,18 @@ def _wide(x: Tensor, depth: int, width: int) -> Tensor:
     for place, filters, strides in _places(widths, ((depth - 4) // 6,) * 3):
         x = _preactivated_block(x, filters, strides, place)
     x = layers.batch_norm(x, name="final_bn")
-    return layers.relu(x, name="final_relu")
+    return keras.layers.ReLU(name="final_relu")(x)
 
 
 def _preactivated_block(x: Tensor, filters: int, strides: int, name: str) -> Tensor:
     activated = layers.batch_norm(x, name=f"{name}_bn1")
-    activated = layers.relu(activated, name=f"{name}_relu1")
+    activated = keras.layers.ReLU(name=f"{name}_relu1")(activated)
     shortcut = x
     if x.shape[-1] != filters:
         place = f"{name}_shortcut_conv"
         shortcut = _convolution(activated, filters, size=1, strides=strides, name=place)
     x = _convolution(activated, filters, strides=strides, name=f"{name}_conv1")
     x = layers.batch_norm(x, name=f"{name}_bn2")
-    x = layers.relu(x, name=f"{name}_relu2")
+    x = keras.layers.ReLU(name=f"{name}_relu2")(x)
     x = _convolution(x, filters, name=f"{name}_conv2")
     return keras.layers.Add(name=f"{name}_add")([x, shortcut])

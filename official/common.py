@@ -1,8 +1,12 @@
-"""Choosing by name, with a helpful answer to a typing error."""
+"""What a user types: names to choose among, with help for typing errors, and paths."""
 
 import difflib
+import os
 import re
 from collections.abc import Iterable
+from functools import partial
+
+from absl import flags
 
 # What can be written in place of the capitals of a name
 _CAPITALS = {
@@ -13,21 +17,9 @@ _CAPITALS = {
 
 
 def choose(kind: str, name: str, choices: Iterable[str]) -> str:
-    """Returns `name` if it is one of `choices`.
+    """Returns `name` if it is one of `choices`, those of a kind such as `"network"`.
 
-    Args:
-        kind: what the name is a name of, as a person says it: `"network"`.
-        name: the name asked for.
-        choices: the names there are.
-
-    Raises:
-        ValueError: `name` is not among them. The message gives the nearest one,
-            if any is near, and all that are available.
-
-    Example:
-
-        >>> choose("network", "resnet20", ["mlp", "resnet20"])
-        'resnet20'
+    If not, a ValueError gives the nearest one, if any is near, and all that there are.
     """
     available = list(choices)
     if name in available:
@@ -38,10 +30,7 @@ def choose(kind: str, name: str, choices: Iterable[str]) -> str:
 
 
 def nearest(name: str, available: list[str]) -> str | None:
-    """Returns the most similar name, the first of several equally similar ones.
-
-    None if no name is near.
-    """
+    """The most similar name if any is near, the first of several equally similar ones."""
     near = difflib.get_close_matches(name, available, n=len(available))
 
     def similarity(other: str) -> float:
@@ -53,13 +42,7 @@ def nearest(name: str, available: list[str]) -> str | None:
 def choose_open(kind: str, name: str, choices: Iterable[str]) -> str:
     """Returns the choice that `name` is, or is written like where it has capitals.
 
-    Raises:
-        ValueError: there is none, as for `choose`.
-
-    Example:
-
-        >>> choose_open("network", "wrn-28-10", ["resnet20", "wrn-DEPTH-WIDTH"])
-        'wrn-DEPTH-WIDTH'
+    `"wrn-28-10"` chooses `"wrn-DEPTH-WIDTH"`. Raises as `choose` does.
     """
     choices = list(choices)
     for choice in choices:
@@ -72,3 +55,14 @@ def choose_open(kind: str, name: str, choices: Iterable[str]) -> str:
         f"Unknown {kind} {name!r}: it stands for many. Write one of them, "
         "with something of your own in place of the capitals."
     )
+
+
+class _PathParser(flags.ArgumentParser):
+    """Reads a path; `~` is the home folder, which a shell leaves alone in `--x=~/y`."""
+
+    def parse(self, argument: str) -> str:
+        return os.path.expanduser(argument)
+
+
+# As absl's `DEFINE_string`, for a path
+DEFINE_path = partial(flags.DEFINE, _PathParser())

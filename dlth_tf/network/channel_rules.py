@@ -6,21 +6,36 @@ without a rule is left whole.
 """
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import keras
 import numpy as np
 from keras import layers
 
-from dlth_tf.network.channels.couplings import Channels, LeftWhole
-from dlth_tf.network.channels.operations import Call, activated, joined, keeps_zero
+from dlth_tf.network.channel_couplings import Call, Channels, LeftWhole, joined
+from dlth_tf.network.variables import automatic_name
 
-Rule = Callable[[Call], Channels]
+_ELEMENTWISE = frozenset(
+    getattr(keras.activations, name)
+    for name in (
+        *("celu", "elu", "exponential", "gelu", "hard_shrink", "hard_sigmoid"),
+        *("hard_silu", "hard_tanh", "leaky_relu", "linear", "log_sigmoid", "mish"),
+        *("relu", "relu6", "selu", "sigmoid", "silu", "soft_shrink", "softplus"),
+        *("softsign", "squareplus", "tanh", "tanh_shrink"),
+    )
+)
+_OPERATIONS = frozenset(
+    ("relu", "relu6", "sigmoid", "hard_sigmoid", "silu", "hard_silu", "gelu", "tanh")
+)
+"""Those that are operations of Keras as well, under the same names."""
 
 
-def follow(call: Call) -> Channels:
-    """The channels of a layer's output."""
+def follow(call: Call, arguments: Sequence) -> Channels:
+    """The channels of the output of a layer, or of another operation (`ops.relu`)."""
+    if not isinstance(call.layer, layers.Layer):
+        return _follow_operation(call, arguments)
     return _no_rule.dispatch(type(call.layer))(call)
 
 
@@ -29,13 +44,7 @@ def _no_rule(call: Call) -> Channels:
     raise LeftWhole(f"what a {type(call.layer).__name__} does to channels is not known")
 
 
-def _rule(*types: type) -> Callable[[Rule], Rule]:
-    def register(rule: Rule) -> Rule:
-        for layer_type in types:
-            _no_rule.register(layer_type, rule)
-        return rule
-
-    return register
+_rule = _no_rule.register
 
 
 @_rule(layers.Dense)
@@ -43,7 +52,7 @@ def _dense(call: Call) -> Channels:
     return _mixing(call, call.along(len(call.x.shape) - 1), (-2, -1))
 
 
-@_rule(layers.Conv1D, layers.Conv2D, layers.Conv3D)
+@_rule(layers.Conv1D | layers.Conv2D | layers.Conv3D)
 def _convolution(call: Call) -> Channels:
     x, layer = call.along_data_format(), call.layer
     if layer.groups == 1:
@@ -56,7 +65,7 @@ def _convolution(call: Call) -> Channels:
     return _biased(call, ids, x.axis)
 
 
-@_rule(layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+@_rule(layers.Conv1DTranspose | layers.Conv2DTranspose | layers.Conv3DTranspose)
 def _transposed_convolution(call: Call) -> Channels:
     return _mixing(call, call.along_data_format(), (-1, -2))
 
@@ -77,14 +86,14 @@ def _mixing(call: Call, x: Channels, kernel_axes: tuple[int, int]) -> Channels:
     return _biased(call, ids, x.axis)
 
 
-@_rule(layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+@_rule(layers.DepthwiseConv1D | layers.DepthwiseConv2D)
 def _depthwise_convolution(call: Call) -> Channels:
     x = call.along_data_format()
     call.use("kernel", -2, x.ids, masked=True)
     return _biased(call, np.repeat(x.ids, call.layer.depth_multiplier), x.axis)
 
 
-@_rule(layers.SeparableConv1D, layers.SeparableConv2D)
+@_rule(layers.SeparableConv1D | layers.SeparableConv2D)
 def _separable_convolution(call: Call) -> Channels:
     x = call.along_data_format()
     pointwise = call.variable("pointwise_kernel")
@@ -99,8 +108,8 @@ def _biased(call: Call, ids: np.ndarray, axis: int) -> Channels:
     """The rest of a convolution: bias and activation."""
     if call.layer.use_bias:
         call.use("bias", 0, ids, masked=True)
-    zero = np.ones(len(ids), bool)
-    return activated(call, Channels(ids, zero, axis, call.output.shape))
+    x = Channels(ids, np.ones(len(ids), bool), axis, call.output.shape)
+    return _activated(call, x, call.layer.activation)
 
 
 @_rule(layers.BatchNormalization)
@@ -122,27 +131,21 @@ def _batch_normalization(call: Call) -> Channels:
 def _activation(call: Call) -> Channels:
     if call.x.shape != call.output.shape:
         raise LeftWhole("its activation changes the shape")
-    return activated(call, call.x)
+    return _activated(call, call.x, call.layer.activation)
 
 
 @_rule(layers.Softmax)
 def _softmax(call: Call) -> Channels:
-    return activated(call, call.x, keras.activations.softmax)
+    return _activated(call, call.x, keras.activations.softmax)
 
 
-@_rule(layers.ReLU, layers.LeakyReLU, layers.ELU)
+@_rule(layers.ReLU | layers.LeakyReLU | layers.ELU)
 def _activation_layer(call: Call) -> Channels:
-    return replace(call.x, vanishes=call.x.vanishes & keeps_zero(call.layer))
+    return replace(call.x, vanishes=call.x.vanishes & _keeps_zero(call.layer))
 
 
-@_rule(
-    layers.Identity,
-    layers.ActivityRegularization,
-    layers.SpatialDropout1D,
-    layers.SpatialDropout2D,
-    layers.SpatialDropout3D,
-    layers.GaussianDropout,
-)
+@_rule(layers.Identity | layers.ActivityRegularization | layers.GaussianDropout)
+@_rule(layers.SpatialDropout1D | layers.SpatialDropout2D | layers.SpatialDropout3D)
 def _unchanged(call: Call) -> Channels:
     return call.x
 
@@ -162,29 +165,24 @@ def _rescaling(call: Call) -> Channels:
     return replace(call.x, vanishes=call.x.vanishes & (call.layer.offset == 0))
 
 
-@_rule(layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D)
-@_rule(layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D)
-@_rule(layers.UpSampling2D, layers.UpSampling3D)
-@_rule(layers.Cropping1D, layers.Cropping2D, layers.Cropping3D)
+@_rule(layers.MaxPooling1D | layers.MaxPooling2D | layers.MaxPooling3D)
+@_rule(layers.AveragePooling1D | layers.AveragePooling2D | layers.AveragePooling3D)
+@_rule(layers.UpSampling1D | layers.UpSampling2D | layers.UpSampling3D)
+@_rule(layers.Cropping1D | layers.Cropping2D | layers.Cropping3D)
 def _spatial(call: Call) -> Channels:
     return replace(call.along_data_format(), shape=call.output.shape)
 
 
-@_rule(layers.UpSampling1D)
-def _upsampling(call: Call) -> Channels:
-    return replace(call.along(2), shape=call.output.shape)
-
-
-@_rule(layers.GlobalAveragePooling1D, layers.GlobalMaxPooling1D)
-@_rule(layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
-@_rule(layers.GlobalAveragePooling3D, layers.GlobalMaxPooling3D)
+@_rule(layers.GlobalAveragePooling1D | layers.GlobalMaxPooling1D)
+@_rule(layers.GlobalAveragePooling2D | layers.GlobalMaxPooling2D)
+@_rule(layers.GlobalAveragePooling3D | layers.GlobalMaxPooling3D)
 def _global_pooling(call: Call) -> Channels:
     x = call.along_data_format()
     axis = x.axis if call.layer.keepdims else 1
     return replace(x, axis=axis, shape=call.output.shape)
 
 
-@_rule(layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D)
+@_rule(layers.ZeroPadding1D | layers.ZeroPadding2D | layers.ZeroPadding3D)
 def _zero_padding(call: Call) -> Channels:
     """Padding of pixels, or, with the axes read the other way, of channels."""
     x, padding = call.x, call.layer.padding
@@ -219,7 +217,7 @@ def _concatenation(call: Call) -> Channels:
     )
 
 
-@_rule(layers.Add, layers.Subtract, layers.Average, layers.Maximum, layers.Minimum)
+@_rule(layers.Add | layers.Subtract | layers.Average | layers.Maximum | layers.Minimum)
 def _merge(call: Call) -> Channels:
     """Channel by channel: zero where all inputs are."""
     return joined(call, np.logical_and)
@@ -267,3 +265,35 @@ def _reshaped(x: Channels, shape: tuple) -> Channels:
             raise LeftWhole("it moves parts of the channels to another axis")
         flat.append(rows[0])
     return Channels(flat[0], flat[1], len(shape) - 1, shape)
+
+
+def _follow_operation(call: Call, arguments: Sequence) -> Channels:
+    numbers = [value for value in arguments if isinstance(value, int | float)]
+    if len(call.inputs) + len(numbers) != len(arguments):
+        return _no_rule(call)
+    name = automatic_name(call.layer)
+    if name in ("add", "subtract") and numbers:
+        return replace(call.x, vanishes=call.x.vanishes & (math.fsum(numbers) == 0))
+    if name in ("add", "subtract"):
+        return _merge(call)
+    if name == "multiply":
+        return call.x if numbers else _multiplication(call)
+    if name not in _OPERATIONS or numbers:
+        return _no_rule(call)
+    return _activated(call, call.x, getattr(keras.activations, name))
+
+
+def _activated(call: Call, x: Channels, activation: Callable) -> Channels:
+    """The channels after an activation function."""
+    if activation not in _ELEMENTWISE:
+        name = getattr(activation, "__name__", type(activation).__name__)
+        reason = f"the activation '{name}' may look at all its channels"
+        call.couplings.keep(x.ids, reason)
+        return x
+    return replace(x, vanishes=x.vanishes & _keeps_zero(activation))
+
+
+def _keeps_zero(activation: Callable) -> bool:
+    """Whether an elementwise function or layer is zero at zero."""
+    value = activation(keras.ops.zeros((1, 1)))
+    return float(keras.ops.squeeze(value)) == 0.0

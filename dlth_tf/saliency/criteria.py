@@ -1,14 +1,17 @@
-"""Two scores of weights by the gradient of the loss: SNIP and GraSP."""
+"""Scores of weights before training: SNIP, GraSP, and SynFlow, which needs no data."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 
-from dlth_tf.saliency.gradients import Batches, TrainingLoss
-from dlth_tf.tickets.selection import highest_ticket
-from dlth_tf.tickets.sparsity import Sparsity, name_patterns
+from dlth_tf.network.variables import walk_layers
+from dlth_tf.saliency.gradients import Batches, SynapticFlow, TrainingLoss
+from dlth_tf.tickets.masks import Masks
+from dlth_tf.tickets.selection import highest_ticket, shapes_at_hand
+from dlth_tf.tickets.sparsity import Pool, Sparsity, name_patterns, sparsity_pools
 from dlth_tf.tickets.ticket import Ticket
+from dlth_tf.tickets.units import SingleWeights
 
 
 def snip_ticket(
@@ -118,3 +121,77 @@ def grasp_ticket(
     product, kernels = training.hessian_product(training.gradient()), training.kernels
     scores = {name: kernels[name] * product[name] for name in kernels}
     return highest_ticket(model, sparsity, scores, unit)
+
+
+def synflow_ticket(
+    model: keras.Model,
+    sparsity: Sparsity,
+    rounds: int = 100,
+    input_shape: Sequence[int] | None = None,
+) -> Ticket:
+    """Keeps the weights of the highest synaptic flow, found anew in every round.
+
+    With every trainable variable replaced by its magnitude and an input of ones, the
+    model's outputs sum up to R; a weight's score is |w| * dR/d|w|, what flows through it
+    from input to output. Round k of n prunes to the density (1 - sparsity) ** (k / n),
+    then all flows are computed again, which is what keeps layers from losing all they
+    have. Batch normalization is in inference mode, as if it were not there in an
+    untrained network.
+
+    The paper compares all weights of the network with one another: give
+    `dlth.Global(sparsity)` for that. With a plain number each layer keeps the same
+    fraction. Single weights only. The model is left as it is.
+
+    Args:
+        model: the model at its initial weights; its outputs are logits.
+        sparsity: as for `random_ticket`, distributions included.
+        rounds: rounds of pruning.
+        input_shape: shape of one input, if the model does not know it.
+
+    Raises:
+        RuntimeError: Keras runs on another backend than TensorFlow, JAX or torch.
+        ValueError: as for `random_ticket`, fewer than one round, an input of unknown
+            shape, a sparsity that names an embedding, or a model with a GRU or through
+            which nothing flows.
+
+    Example:
+
+    >>> ticket = dlth.synflow_ticket(model, dlth.Global(0.98))
+    >>> model.fit(x, y, callbacks=[dlth.FixedTicket(ticket)])
+
+    Source: Tanaka et al., "Pruning neural networks without any data by iteratively
+    conserving synaptic flow", NeurIPS 2020, section 6 and algorithm 1.
+    """
+    if rounds < 1:
+        raise ValueError(f"`rounds` must be at least 1. Received: {rounds}")
+    shapes = shapes_at_hand(model, name_patterns(sparsity))
+    pools = sparsity_pools(shapes, sparsity)
+    for path, layer in walk_layers(model):
+        if isinstance(layer, keras.layers.GRUCell):
+            raise ValueError(
+                "SynFlow needs outputs that grow with the weights. Received: model "
+                f"'{model.name}' with the GRU '{path}', whose update gate holds back "
+                "what its other weights let in."
+            )
+    flow = SynapticFlow(model, input_shape)
+    if tables := shapes.keys() - flow.magnitudes:
+        raise ValueError(
+            "SynFlow's input of ones looks up one row of a table alone. Received: a "
+            f"sparsity that names the embedding '{min(tables)}'"
+        )
+    masks: Masks = {n: np.ones(k.shape, np.bool_) for n, k in flow.magnitudes.items()}
+    for done in range(1, rounds + 1):
+        # What is removed comes last whatever the flow, and so stays removed.
+        scores = {
+            name: np.where(masks[name], score, -np.inf)
+            for name, score in flow.scores(masks).items()
+        }
+        way = done / rounds
+        of_round = pools if way == 1 else [_partly(pool, way) for pool in pools]
+        masks = SingleWeights(shapes, of_round).highest_masks(scores)
+    return Ticket({name: masks[name] for name in flow.magnitudes})
+
+
+def _partly(pool: Pool, way: float) -> Pool:
+    """A pool a part of the way to its density, in equal factors."""
+    return Pool(pool.names, 1.0 - (1.0 - float(pool.sparsity)) ** way)

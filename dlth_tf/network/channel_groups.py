@@ -8,9 +8,8 @@ import keras
 import numpy as np
 
 from dlth_tf.keras_internals import functional_graph
-from dlth_tf.network.channels.couplings import Channels, Couplings, LeftWhole
-from dlth_tf.network.channels.operations import Call, follow_operation
-from dlth_tf.network.channels.rules import follow
+from dlth_tf.network.channel_couplings import Call, Channels, Couplings, LeftWhole
+from dlth_tf.network.channel_rules import follow
 from dlth_tf.network.graph import require_graph, run_graph
 from dlth_tf.network.kernels import maskable_kernels, maskable_variables
 
@@ -76,45 +75,57 @@ def channel_groups(model: keras.Model, tables: Iterable[str] = ()) -> ChannelGro
     >>> groups.whole
     {'predictions': "its channels are those of the model's output"}
     """
-    analysis = Analysis(model)
+    analysis = Analysis(model, tables)
     kernels = maskable_kernels(model, tables)
-    names = {id(v): name for name, v in maskable_variables(model, tables).items()}
-    axes = {names[id(u.variable)]: u.axis for u in analysis.couplings.uses if u.masked}
-    places, reasons = removable_places(analysis, names)
+    places, reasons = analysis.removable_places()
     groups = _coupled_alike(places.values(), list(kernels))
     in_groups = {name for group in groups for name in group.kernels}
     whole = {
-        name: reasons.get(name) or analysis.reason(kernel) or _NOT_REACHED
+        name: reasons.get(name) or analysis.reasons.get(id(kernel)) or _NOT_REACHED
         for name, kernel in kernels.items()
         if name not in in_groups
     }
-    return ChannelGroups(groups, whole, axes)
+    return ChannelGroups(groups, whole, analysis.axes)
 
 
 class Analysis:
     """Which channels of a model are coupled, where they lie, and which must stay."""
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, model: keras.Model, tables: Iterable[str] = ()):
         self.couplings = Couplings()
-        self._reasons: dict[int, str] = {}
+        self.reasons: dict[int, str] = {}
+        """Why nothing is known of the channels of a layer or variable, by its id."""
         graph = require_graph(model)
         inputs = [self._whole(tensor, MODEL_INPUT) for tensor in graph.inputs]
         for outputs in run_graph(graph, inputs, self._visit):
             self.couplings.keep(outputs.ids, MODEL_OUTPUT, override=True)
+        names = {id(v): name for name, v in maskable_variables(model, tables).items()}
+        masked = [use for use in self.couplings.uses.values() if use.masked]
+        self._masked = [(names[id(use.variable)], use) for use in masked]
+        self.axes = {name: use.axis for name, use in self._masked}
+        """The axis of each variable along which its channels lie."""
 
-    def reason(self, variable: keras.Variable) -> str | None:
-        """Why nothing is known of the channels of a variable."""
-        return self._reasons.get(id(variable))
+    def removable_places(self) -> tuple[dict[int, dict], dict[str, str]]:
+        """Where removable channels lie, by root and variable; why others must stay."""
+        places: dict[int, dict[str, list[int]]] = {}
+        reasons: dict[str, str] = {}
+        roots = self.couplings.roots()
+        for name, use in self._masked:
+            for position, root in enumerate(roots[use.ids].tolist()):
+                reason = self.couplings.reason(root)
+                if reason is None:
+                    places.setdefault(root, {}).setdefault(name, []).append(position)
+                else:
+                    reasons.setdefault(name, reason)
+        return places, reasons
 
-    def _visit(
-        self, operation: Any, args: tuple, kwargs: dict, outputs: list
-    ) -> list[Channels]:
+    def _visit(self, operation: Any, args: tuple, kwargs: dict, outputs: list) -> list:
         values = keras.tree.flatten([args, kwargs])
         tensors = [value for value in values if isinstance(value, Channels)]
         graph = functional_graph(operation)
         try:
-            if id(operation) in self._reasons:
-                raise LeftWhole(self._reasons[id(operation)])
+            if id(operation) in self.reasons:
+                raise LeftWhole(self.reasons[id(operation)])
             if graph is not None:
                 self.couplings.size(operation, [x.ids for x in tensors])
                 return run_graph(graph, tensors, self._visit)
@@ -123,19 +134,18 @@ class Analysis:
             if len(outputs) != 1:
                 raise LeftWhole("it has several outputs")
             call = Call(operation, tensors, outputs[0], self.couplings)
-            is_layer = isinstance(operation, keras.layers.Layer)
-            return [follow(call) if is_layer else follow_operation(call, values)]
+            return [follow(call, values)]
         except LeftWhole as reason:
             return self._leave_whole(operation, tensors, outputs, str(reason))
 
     def _leave_whole(
         self, operation: Any, tensors: list[Channels], outputs: list, reason: str
     ) -> list[Channels]:
-        self._reasons[id(operation)] = reason
+        self.reasons[id(operation)] = reason
         said = f"layer '{operation.name}' is left whole: {reason}"
         own = {id(variable) for variable in getattr(operation, "variables", ())}
-        self._reasons.update(dict.fromkeys(own, said))
-        for use in self.couplings.uses:
+        self.reasons.update(dict.fromkeys(own, said))
+        for use in self.couplings.uses.values():
             if id(use.variable) in own:
                 self.couplings.keep(use.ids, said)
         for ids in [*(x.ids for x in tensors), *self.couplings.sized(operation)[0]]:
@@ -148,31 +158,6 @@ class Analysis:
         ids = self.couplings.new(count)
         self.couplings.keep(ids, reason)
         return Channels(ids, np.zeros(count, bool), len(shape) - 1, shape)
-
-
-def removable_places(
-    analysis: Analysis, names: Mapping[int, str]
-) -> tuple[dict[int, dict[str, list[int]]], dict[str, str]]:
-    """Where each channel lies that may be removed, and why the others may not.
-
-    That is, by the channel's root, variable name to positions; and variable name to
-    reason. `names` is from the id of each variable to its name.
-    """
-    places: dict[int, dict[str, list[int]]] = {}
-    reasons: dict[str, str] = {}
-    couplings = analysis.couplings
-    roots = couplings.roots()
-    for use in couplings.uses:
-        if not use.masked:
-            continue
-        name = names[id(use.variable)]
-        for position, root in enumerate(roots[use.ids].tolist()):
-            reason = couplings.reason(root)
-            if reason is None:
-                places.setdefault(root, {}).setdefault(name, []).append(position)
-            else:
-                reasons.setdefault(name, reason)
-    return places, reasons
 
 
 def _coupled_alike(

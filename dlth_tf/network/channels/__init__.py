@@ -1,1 +1,0 @@
-"""Coupled channels: which filters of a network can only be removed together."""
