@@ -44,14 +44,17 @@ class LiteRTExport:
     qualification: "Qualification"
     unmirrored: str = ""
 
+    @property
+    def report(self) -> str:
+        """Whether its zeros make it faster, and what is in the way."""
+        unmirrored = f"\n  Not mirrored: {self.unmirrored}." if self.unmirrored else ""
+        return f"{self.qualification}{unmirrored}"
+
     def __str__(self) -> str:
-        lines = [
+        return (
             f"{self.path}: {self.bytes:,} bytes, {self.storage}, differs from Keras by "
-            f"{self.difference:.1g}",
-            str(self.qualification),
-            *([f"  Not mirrored: {self.unmirrored}."] if self.unmirrored else []),
-        ]
-        return "\n".join(lines)
+            f"{self.difference:.1g}\n{self.report}"
+        )
 
 
 def export_litert(
