@@ -43,9 +43,10 @@ class Rearranged:
 def rearranged(model: keras.Model) -> Rearranged:
     """Makes a model anew: paddings alike on all sides, a classifier of Dense layers.
 
-    The paddings of convolutions with strides become layers of their own. A 1x1
-    convolution after `GlobalAveragePooling2D(keepdims=True)` becomes Dense if nothing
-    but the classifier follows.
+    One that needs no change is returned itself. The paddings of convolutions with strides
+    become layers of their own. A 1x1 convolution after
+    `GlobalAveragePooling2D(keepdims=True)` becomes Dense if nothing but the classifier
+    follows.
 
     Raises:
         ValueError: the model has no graph (it is subclassed).
@@ -59,13 +60,16 @@ def rearranged(model: keras.Model) -> Rearranged:
     as_it_is, mirrored = (analysis.uneven(mirror) for mirror in (False, True))
     obstacle = analysis.obstacle
     mirror = mirrored < as_it_is and not obstacle and len(inputs) == 1
+    unmirrored = obstacle if mirrored < as_it_is else ""
+    if not (mirror or analysis.classifiers or analysis.hidden_paddings):
+        return Rearranged(model, False, unmirrored)
     changes = _Changes(analysis, mirror)
     new, pairs = rebuild(model, changes.counterpart)
     for layer, copy in pairs:
         copy.set_weights(changes.weights(layer))
         if isinstance(copy, layers.Normalization):
             copy.finalize_state()
-    return Rearranged(new, mirror, obstacle if mirrored < as_it_is else "")
+    return Rearranged(new, mirror, unmirrored)
 
 
 class _Tensor:
@@ -92,6 +96,7 @@ class _Analysis:
     def __init__(self) -> None:
         self.windows: dict[int, list[Window]] = {}
         self.paddings: dict[Any, tuple[Any, _Tensor]] = {}
+        self.hidden_paddings: set[int] = set()  # by the layer that has strides, too
         self._obstacle = ""
         self.classifiers: dict[int, list] = {}
         self._called: set[int] = set()
@@ -159,6 +164,9 @@ class _Analysis:
             self.paddings[source] = (layer, tensor)
         windows = windows_of(layer, padding, sizes)
         self.windows[id(layer)] = windows
+        strides = any(window.stride > 1 and window.width > 1 for window in windows)
+        if strides and layer.padding == "same":
+            self.hidden_paddings.add(id(layer))
         return all(window.mirrored().before >= 0 for window in windows)
 
     def _pools(self, operation: Any, tensors: list[_Tensor]) -> frozenset:
@@ -191,6 +199,7 @@ class _Changes:
 
     def __init__(self, analysis: _Analysis, mirror: bool):
         self._windows, self._mirror = analysis.windows, mirror
+        self._hidden = analysis.hidden_paddings
         self._following = {id(pad): x for pad, (x, _) in analysis.paddings.items()}
         self._classifier = {id(x) for part in analysis.classifiers.values() for x in part}
 
@@ -202,10 +211,7 @@ class _Changes:
             reversed_sides = [sides[::-1] for sides in layer.padding]
             padding = self._padding(following) if following else reversed_sides
             return copy_layer(layer, {"padding": padding})
-        apart = max(getattr(layer, "strides", (1,))) > 1
-        if not (id(layer) in self._windows and layer.padding == "same" and apart):
-            return copy_layer(layer, {})
-        if max(layer.kernel_size) == 1:
+        if id(layer) not in self._hidden:
             return copy_layer(layer, {})
         return keras.Sequential(
             [

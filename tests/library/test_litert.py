@@ -122,6 +122,22 @@ def test_a_network_padded_evenly_is_not_mirrored():
     assert not network.mirrored and not network.unmirrored
 
 
+def test_a_network_of_ones_own_is_taken_as_it_is(tmp_path):
+    class Halves(keras.Model):
+        def __init__(self):
+            super().__init__(name="halves")
+            self.dense = layers.Dense(3)
+
+        def call(self, x):
+            return self.dense(x) / 2
+
+    images = keras.Input((4,))
+    model = keras.Model(images, Halves()(images))
+    assert rearranged(model).model is model
+    done = dlth.export_litert(model, tmp_path / "model.tflite")
+    assert largest_difference(done.path, model, images_of(model)) < 1e-5
+
+
 def kept_axes(x):
     x = layers.GlobalAveragePooling2D(keepdims=True)(x)
     x = layers.Conv2D(24, 1, activation="relu", name="head")(layers.Dropout(0.1)(x))
