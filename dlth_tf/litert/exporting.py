@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from dlth_tf.files import atomic_write
-from dlth_tf.litert.rearranging import rearranged
+from dlth_tf.litert.rearranging import Rearranged, rearranged
 from dlth_tf.litert.running import LiteRTFile
 from dlth_tf.network.variables import walk_layers
 
@@ -107,7 +107,8 @@ def export_litert(
     _check(model, storage, images)
     from dlth_tf.litert import converting, qualification  # TensorFlow's alone
 
-    network = rearranged(model)
+    # int8 skips no zeros, and needs no rearranging for it.
+    network = Rearranged(model, False) if storage == "int8" else rearranged(model)
     content = converting.convert(network, storage, () if images is None else images)
     if images is None:
         shape = (_COMPARED, *model.input_shape[1:])
