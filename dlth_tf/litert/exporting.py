@@ -73,11 +73,8 @@ def export_litert(
     it does where possible: one that pads as TensorFlow does is mirrored (images are
     reversed inside, kernels are flipped, outputs stay the same), and 1x1 convolutions
     behind the pooling become Dense. The result says whether it qualifies, and what is in
-    the way. Browsers (LiteRT.js) and ARM gain by it. An x86 machine runs the same file
-    as if it were dense.
-
-    The file takes one image at a time. It is run and compared with `model` before
-    anything is written.
+    the way. Browsers (LiteRT.js) and ARM gain by it; x86 runs the file as if it were
+    dense. It takes one image at a time, and is run and compared before it is written.
 
     Source: Elsen et al., "Fast Sparse ConvNets", CVPR 2020; XNNPACK's
     `xnn_subgraph_rewrite_for_nchw` has the rules.
@@ -95,8 +92,7 @@ def export_litert(
     Raises:
         ValueError: a storage that is not known, no images for int8, a model that has no
             graph or no fixed size.
-        RuntimeError: the model can't be converted, or the file can't be run or computes
-            something else. Nothing was written.
+        RuntimeError: it can't be converted or run, or computes something else.
 
     Example:
 
@@ -113,15 +109,15 @@ def export_litert(
     if images is None:
         shape = (_COMPARED, *model.input_shape[1:])
         images = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
-    names = converting.output_names(model)
-    difference = _difference(content, model, names, images[:_COMPARED], storage)
+    names, some = converting.output_names(model), images[:_COMPARED]
+    difference = _difference(content, model, names, some, storage)
     with atomic_write(path) as file:
         file.write(content)
     report = qualification.qualification(
         content, [layer.name for _, layer in walk_layers(model)]
     )
-    size = len(content)
-    return LiteRTExport(Path(path), storage, size, difference, report, network.unmirrored)
+    told = (difference, report, network.unmirrored)
+    return LiteRTExport(Path(path), storage, len(content), *told)
 
 
 def _check(model: keras.Model, storage: str, images: np.ndarray | None) -> None:

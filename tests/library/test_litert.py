@@ -1,5 +1,6 @@
 """A LiteRT file computes what Keras does, and says whether its zeros make it faster."""
 
+import importlib.util
 import re
 
 import keras
@@ -295,3 +296,10 @@ def test_on_another_backend_it_says_what_it_needs(tmp_path, monkeypatch):
     monkeypatch.setattr(exporting.keras.backend, "backend", lambda: "jax")
     with pytest.raises(RuntimeError, match=r"needs Keras on TensorFlow .* is jax"):
         dlth.export_litert(small(), tmp_path / "model.tflite")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_without_its_own_package_tensorflow_runs_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    done = dlth.export_litert(small(), tmp_path / "model.tflite")
+    assert done.difference < 1e-5
