@@ -17,6 +17,7 @@ _NAMES = {
     "callbacks.transformation": "RandomSparseTransformation",
     "callbacks.weight_decay": "CoupledL2",
     "cost": "layer_costs",
+    "litert.exporting": "export_litert",
     "network.channel_groups": "ChannelGroups channel_groups",
     "network.kernels": "maskable_kernels",
     "rebuilding": "fold_batch_norm shrink",

@@ -7,6 +7,7 @@ from dlth_tf.callbacks.schedules import PenaltyGrowth
 from dlth_tf.callbacks.transformation import RandomSparseTransformation
 from dlth_tf.callbacks.weight_decay import CoupledL2
 from dlth_tf.cost import layer_costs
+from dlth_tf.litert.exporting import export_litert
 from dlth_tf.network.channel_groups import ChannelGroups, channel_groups
 from dlth_tf.network.kernels import maskable_kernels
 from dlth_tf.rebuilding import fold_batch_norm, shrink
@@ -48,6 +49,7 @@ __all__ = [
     "Uniform",
     "attach",
     "channel_groups",
+    "export_litert",
     "fold_batch_norm",
     "grasp_ticket",
     "highest_ticket",

@@ -5,7 +5,6 @@
 Nothing but the SavedModel is needed; another program may have made it.
 """
 
-import dataclasses
 import json
 import statistics
 import timeit
@@ -193,11 +192,7 @@ def _chosen(
 def _images() -> data.ImageData:
     given = {name: FLAGS[name].value for name in _OF_TRAINING}
     images = data.load(FLAGS.dataset, **given)
-    if FLAGS.normalize:
-        return images
-    channels = images.input_shape[-1]
-    as_they_come = data.Normalization(1.0, (0.0,) * channels, (1.0,) * channels)
-    return dataclasses.replace(images, normalization=as_they_come)
+    return images if FLAGS.normalize else images.as_they_come()
 
 
 def _speeds(classifier: SavedClassifier, images: data.ImageData) -> dict[str, float]:

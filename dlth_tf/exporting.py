@@ -8,12 +8,14 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from dlth_tf.files import atomic_folder
 from dlth_tf.keras_internals import functional_graph
+from dlth_tf.litert.exporting import export_litert
 from dlth_tf.network.kernels import maskable_kernels, walk_layers
 from dlth_tf.rebuilding import fold_batch_norm
 from official.data import Normalization
@@ -33,6 +35,7 @@ def export(
     normalization: Normalization | None = None,
     formats: Sequence[str] = ("saved_model",),
     metadata: Mapping | None = None,
+    litert: Mapping | None = None,
 ) -> dict:
     """Writes a network to a new folder, and returns the metadata it wrote there.
 
@@ -49,6 +52,7 @@ def export(
         normalization: done inside, so that images are given as they come, if not None.
         formats: some of `FORMATS`.
         metadata: what else is to be said of the network, ready for JSON.
+        litert: arguments of `dlth_tf.export_litert`, which writes that format.
 
     Raises:
         ValueError: the folder is not empty, an unknown format, a layer not of Keras.
@@ -62,7 +66,9 @@ def export(
     description = {**(metadata or {}), **_description(network, normalization)}
     with atomic_folder(folder) as temporary:
         for name in formats:
-            _write(name, model if name == "keras" else folded, temporary)
+            written = model if name == "keras" else folded
+            options = litert or {} if name == "litert" else {}
+            description |= _write(name, written, temporary, options) or {}
         if "saved_model" in formats:
             description["largest_difference"] = _compare(temporary, model)
         files = sorted(path for path in temporary.rglob("*") if path.is_file())
@@ -113,9 +119,10 @@ def _serving_model(
     return keras.Model(images, outputs, name=f"{network.name}_serving")
 
 
-def _write(name: str, model: keras.Model, folder: Path) -> None:
+def _write(name: str, model: keras.Model, folder: Path, options: Mapping) -> dict | None:
+    """Writes a format, and returns what is to be said of it."""
     try:
-        FORMATS[name](model, folder)
+        return FORMATS[name](model, folder, **options)
     except Exception as error:
         # Converters raise errors of every kind, some of many lines.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -143,19 +150,13 @@ def _write_saved_model(model: keras.Model, folder: Path) -> None:
     archive.write_out(str(folder), verbose=False)
 
 
-def _write_litert(model: keras.Model, folder: Path) -> None:
-    """Kernels with many zeros are stored without them, which makes the file smaller."""
-    import tensorflow as tf
-
-    model.export(
-        str(folder / "model.tflite"),
-        format="litert",
-        verbose=False,
-        optimizations=[tf.lite.Optimize.EXPERIMENTAL_SPARSITY],
-    )
+def _write_litert(model: keras.Model, folder: Path, **options: Any) -> dict:
+    done = export_litert(model, folder / "model.tflite", **options)
+    told = {"storage": done.storage, "difference": done.difference, "report": done.report}
+    return {"litert": {**told, "qualifies": done.qualification.qualifies}}
 
 
-FORMATS: dict[str, Callable[[keras.Model, Path], None]] = {
+FORMATS: dict[str, Callable[..., dict | None]] = {
     "saved_model": _write_saved_model,
     "keras": lambda model, folder: model.save(folder / "model.keras"),
     "litert": _write_litert,

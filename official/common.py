@@ -9,7 +9,11 @@ from functools import partial
 from absl import flags
 
 # What can be written in place of the capitals of a name
-_CAPITALS = {"NAME": ".+", "PATH": ".+", "DEPTH": r"\d+", "WIDTH": r"\d+"}
+_CAPITALS = {
+    **dict.fromkeys(("NAME", "PATH"), ".+"),
+    **dict.fromkeys(("DEPTH", "WIDTH"), r"\d+"),
+    "ALPHA": r"\d\.\d+",
+}
 
 
 def choose(kind: str, name: str, choices: Iterable[str]) -> str:

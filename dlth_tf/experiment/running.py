@@ -3,7 +3,10 @@
 import os
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from dlth_tf.experiment.command_line import FAILURE, say, with_advice
 from dlth_tf.experiment.engine import folder as files
@@ -16,6 +19,7 @@ from dlth_tf.experiment.results.audit import failed_row, finished_row
 from dlth_tf.experiment.results.results import FinishedRun, Results
 from dlth_tf.experiment.results.row import Row
 from dlth_tf.exporting import export
+from dlth_tf.litert.running import LiteRTFile
 from dlth_tf.network.variables import set_weights
 from dlth_tf.rebuilding import shrink
 from dlth_tf.tickets.ticket import Ticket
@@ -23,6 +27,7 @@ from official.data import ImageData
 from official.modeling import networks
 from official.modeling.layers import plain
 
+_REPRESENTATIVE = 200
 _LOOK_AGAIN_SECONDS = 1.0
 
 
@@ -103,11 +108,13 @@ def export_run(
     data: ImageData,
     formats: Sequence[str] = ("saved_model",),
     normalization_inside: bool = True,
+    litert_storage: str = "float32",
 ) -> dict[str, Any]:
     """Exports a run's network, in Keras's own layers alone, with what is known of it.
 
-    The accuracy is the one measured when the run ended: the test images are not touched
-    again. Returns the metadata, and raises what `dlth_tf.exporting.export` does.
+    LiteRT's ranges for int8 come from the first training images. The accuracy is the one
+    measured when the run ended: the test images are not touched again. Returns the
+    metadata, and raises what `dlth_tf.exporting.export` does.
     """
     row, task = run.row, run.task
     experiment = files.ExperimentFolder(run.folder.parent.parent)
@@ -130,4 +137,22 @@ def export_run(
         },
     }
     normalization = data.normalization if normalization_inside else None
-    return export(plain(network), folder, normalization, formats, metadata)
+    litert: dict[str, Any] = {"storage": litert_storage}
+    if "litert" in formats:
+        seen = data.as_they_come() if normalization_inside else data
+        number = min(_REPRESENTATIVE, data.train_size)
+        litert["images"], _ = next(iter(seen.train_batches(number, seed=0)))
+    return export(plain(network), folder, normalization, formats, metadata, litert)
+
+
+def litert_accuracy(
+    file: str | os.PathLike, data: ImageData, normalization_inside: bool = True
+) -> float:
+    """The accuracy of an exported LiteRT file on the test images."""
+    classifier = LiteRTFile(Path(file).read_bytes(), threads=os.cpu_count() or 1)
+    seen = data.as_they_come() if normalization_inside else data
+    right = [
+        classifier(images)["logits"].argmax(axis=1) == labels
+        for images, labels in seen.evaluation_batches("test", 500)
+    ]
+    return float(np.concatenate(right).mean())

@@ -8,7 +8,7 @@ import numpy as np
 from official.common import choose
 from official.data import splits
 from official.data.images import DecodedImages, Draw, Images, ImageSet
-from official.data.presentation import Presentation
+from official.data.presentation import Normalization, Presentation
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -47,6 +47,12 @@ class ImageData(Presentation):
     def classes(self) -> int:
         """How many classes the images have."""
         return len(self.class_names)
+
+    def as_they_come(self) -> "ImageData":
+        """The same images, not normalised."""
+        channels = self.input_shape[-1]
+        plain = Normalization(1.0, (0.0,) * channels, (1.0,) * channels)
+        return dataclasses.replace(self, normalization=plain)
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Returns the number of full batches; raises `ValueError` if there is not one."""

@@ -13,7 +13,7 @@ import pytest
 import dlth_tf as dlth
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("callbacks", "network", "saliency", "step", "tfmot", "tickets")
+ROOMS = ("callbacks", "litert", "network", "saliency", "step", "tfmot", "tickets")
 
 
 def run(program: str) -> None:

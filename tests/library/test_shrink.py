@@ -10,7 +10,12 @@ from official.modeling.networks import build_network
 from tests.families import EVERY_NETWORK
 from tests.library import channel_models as models
 
-_EXAMPLES = {"wrn-DEPTH-WIDTH": "wrn-10-2", "keras:NAME": "keras:MobileNet"}
+_EXAMPLES = {
+    "mobilenetv1-ALPHA": "mobilenetv1-0.25",
+    "mobilenetv2-ALPHA": "mobilenetv2-0.35",
+    "wrn-DEPTH-WIDTH": "wrn-10-2",
+    "keras:NAME": "keras:MobileNet",
+}
 _APPLICATIONS = [
     "MobileNetV3Small",
     "ResNet50V2",

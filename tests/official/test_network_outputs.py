@@ -69,6 +69,30 @@ def test_vgg_has_the_convolutions_of_keras_applications(name, theirs, last):
     assert_same_logits(ours, model, stored.fixed_images(name))
 
 
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [("mobilenetv1-0.25", "MobileNet"), ("mobilenetv2-0.35", "MobileNetV2")],
+)
+def test_mobilenets_are_those_of_keras_applications_in_the_mirror(name, theirs):
+    """They pad on the other side, which is the same to whom sees everything mirrored."""
+    shape = (128, 128, 3)
+    ours = build_network(name, input_shape=shape, classes=stored.CLASSES)
+    stored.set_fixed_weights(ours)
+    trunk = getattr(keras.applications, theirs)(
+        weights=None, include_top=False, input_shape=shape, alpha=float(name[-4:])
+    )
+    x = keras.layers.GlobalAveragePooling2D()(trunk.output)
+    model = keras.Model(trunk.input, keras.layers.Dense(stored.CLASSES)(x))
+    copy_weights(in_order(ours, model))
+    for layer in model.layers:
+        if len(layer.weights[0].shape if layer.weights else ()) == 4:
+            layer.set_weights([layer.get_weights()[0][::-1, ::-1]])
+    images = stored.fixed_array("images", (2, *shape))
+    expected = to_numpy(model(images[:, ::-1, ::-1]))
+    tolerance = 2e-5 * np.ptp(expected)
+    np.testing.assert_allclose(to_numpy(ours(images)), expected, 2e-4, tolerance)
+
+
 def our_name_in_resnet50(name):
     """`stage1_block0_conv2` for Keras's `conv2_block1_2_conv`."""
     others = {

@@ -33,7 +33,9 @@ def test_parameters(name):
 def test_every_network_has_its_size_in_the_table():
     named = {name for name in NETWORKS if name.islower()}
     assert named <= set(SIZES)
-    assert {name.split("-")[0] for name in set(SIZES) - named} == {"wrn"}
+    assert {name.split("-")[0] for name in set(SIZES) - named} == {
+        *("wrn", "mobilenetv1", "mobilenetv2")
+    }
 
 
 def classifier_parameters(filters, classes=10):
@@ -96,7 +98,7 @@ def test_multilayer_perceptrons_have_seven_layers_of_width_100(name, activation)
 # One of each family, and those that a family builds in another way
 FAMILIES = (
     *("quickstart_cnn", "lenet_300_100", "mlp", "resnet20", "vgg11", "vgg11_bn"),
-    *("wrn-10-1", "resnet18", "mobilenetv2"),
+    *("wrn-10-1", "resnet18", "mobilenetv2", "mobilenetv1-0.25", "mobilenetv2-0.35"),
 )
 
 
@@ -107,6 +109,17 @@ def test_logits_have_one_column_per_class(name, input_shape):
     logits = model(np.zeros((2, *input_shape), np.float32))
     assert logits.shape == (2, 7)
     assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+
+
+@pytest.mark.parametrize(
+    ("side", "left"),
+    [(32, 4), (64, 4), (96, 6), (128, 4), (160, 5), (224, 7)],
+)
+@pytest.mark.parametrize("name", ["mobilenetv1-0.25", "mobilenetv2-0.35"])
+def test_mobilenets_leave_something_of_small_images(name, side, left):
+    model = build_network(name, input_shape=(side, side, 3), classes=10)
+    assert model.get_layer("pool").input.shape[1:3] == (left, left)
+    assert model.get_layer("stem_conv").output.shape[1:3] == (side // 2, side // 2)
 
 
 def test_logits_are_float32_under_mixed_precision():
@@ -211,6 +224,8 @@ def test_unknown_network_is_answered_with_the_nearest():
         ("wrn-28-0", "width of at least 1"),
         ("wrn-28", "Unknown network 'wrn-28'"),
         ("wrn-DEPTH-WIDTH", "Unknown network 'wrn-DEPTH-WIDTH': it stands for many"),
+        ("mobilenetv1-0.0", "width must be from 0.1 to 4"),
+        ("mobilenetv1", "Unknown network 'mobilenetv1'. Did you mean 'mobilenetv2'"),
         ("keras:MobilNetV2", "'MobilNetV2'. Did you mean 'MobileNetV2'"),
         ("lenet5", "at least 16 high and wide for lenet5"),
     ],
@@ -227,7 +242,9 @@ def test_check_name_knows_how_names_are_written():
         check_name("vgg16-bn")
 
 
-@pytest.mark.parametrize("name", ["resnet20", "wrn-28-10", "keras:Xception"])
+@pytest.mark.parametrize(
+    "name", ["resnet20", "wrn-28-10", "mobilenetv2-0.35", "keras:Xception"]
+)
 def test_check_exists_returns_the_names_of_networks(name):
     assert check_exists(name) == name
 

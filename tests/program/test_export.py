@@ -14,6 +14,7 @@ import dlth_tf as dlth
 from dlth_tf import export as export_program
 from dlth_tf import exporting
 from dlth_tf.experiment.engine.folder import ExperimentFolder
+from dlth_tf.experiment.plan.protocol import SparsityPlacement
 from dlth_tf.experiment.results.results import FinishedRun
 from official.modeling.layers import plain
 from official.modeling.networks import build_network
@@ -22,7 +23,12 @@ from tests.program.conftest import Outcome, results_in
 
 DIGITS = SimpleNamespace(scale=16.0, mean=(0.1,), std=(0.3,))
 _LARGE_IMAGES = ("vgg", "resnet18", "resnet34", "resnet50", "mobilenetv2")
-_EXAMPLES = {"wrn-DEPTH-WIDTH": "wrn-10-1", "keras:NAME": "keras:MobileNetV3Small"}
+_EXAMPLES = {
+    "mobilenetv1-ALPHA": "mobilenetv1-0.25",
+    "mobilenetv2-ALPHA": "mobilenetv2-0.35",
+    "wrn-DEPTH-WIDTH": "wrn-10-1",
+    "keras:NAME": "keras:MobileNetV3Small",
+}
 
 
 def network_named(name: str) -> keras.Model:
@@ -127,6 +133,19 @@ def test_litert_file_computes_the_same(exported, images, expected):
     assert set(outputs) == {"logits", "probabilities"}
 
 
+@pytest.mark.parametrize("name", ["mobilenetv1-0.25", "mobilenetv2-0.35"])
+def test_networks_made_for_it_qualify(name, tmp_path):
+    network = build_network(name, input_shape=(32, 32, 3), classes=7)
+    placed = SparsityPlacement(("xnnpack",)).sparsity(dlth.maskable_kernels(network), 0.9)
+    dlth.random_ticket(network, placed, seed=0).apply(network)
+    normalization = SimpleNamespace(scale=255.0, mean=(0.4,) * 3, std=(0.2,) * 3)
+    told = exporting.export(
+        plain(calm(network)), tmp_path / "new", normalization, ["litert"]
+    )
+    assert told["litert"]["qualifies"], told["litert"]["report"]
+    assert told["litert"]["difference"] < 1e-5
+
+
 def test_zeros_make_the_litert_file_smaller(partly_zero, tmp_path):
     sparse = keras.models.clone_model(partly_zero)
     kernel = sparse.get_layer("stage2_conv").kernel
@@ -221,7 +240,7 @@ def test_a_layer_of_ones_own_is_named(tmp_path):
 
 
 def test_a_converter_that_fails_leaves_nothing(partly_zero, tmp_path, monkeypatch):
-    def fail(model, folder):
+    def fail(model, folder, **options):
         (folder / "half").write_text("x")
         raise TypeError("no such operation\nand many lines")
 
@@ -300,6 +319,26 @@ def test_the_program_exports_a_run(export, run_folder, tmp_path):
     assert "not zero" in outcome.out
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--storage=float16"], ["model.tflite: float16. XNNPACK", "no 1x1 convolution"]),
+        (["--quantize=int8"], ["model.tflite: int8. XNNPACK", "%, in int8 "]),
+    ],
+)
+def test_the_program_reports_on_litert(export, run_folder, tmp_path, flags, words):
+    folder = tmp_path / "new"
+    outcome = export(
+        f"--run={run_folder}", f"--output={folder}", "--format=litert", *flags
+    )
+    assert outcome.code == 0, outcome.err
+    for word in words:
+        assert word in outcome.out
+    (metadata,) = folder.glob("*.json")
+    assert json.loads(metadata.read_text())["litert"]["difference"] < 0.5
+    assert {path.name for path in folder.iterdir()} == {"metadata.json", "model.tflite"}
+
+
 def test_the_program_exports_a_run_of_a_folder_that_moved(export, run_folder, tmp_path):
     import shutil
 
@@ -323,6 +362,7 @@ def test_the_program_exports_a_run_of_a_folder_that_moved(export, run_folder, tm
         (["--run={run}x", "--output={new}"], ["scratch-0.9-seed0"]),
         (["--run={run}", "--output={run}"], ["is there already"]),
         (["--run={run}", "--output={new}", "--format=onnx"], ["'onnx'", "litert"]),
+        (["--run={run}", "--output={new}", "--quantize=int8"], ["--format=litert"]),
     ],
 )
 def test_bad_values_end_in_one_line(export, run_folder, tmp_path, arguments, words):

@@ -23,14 +23,41 @@ def test_layer_sparsities_are_read_in_three_forms():
 
 
 def test_without_names_all_layers_but_the_first_and_the_last_are_masked():
-    kernels = ["a", "b", "c", "d"]
+    kernels = dict.fromkeys("abcd", np.zeros((3, 3, 8, 8)))
     placed = SparsityPlacement(distribution="erk").sparsity(kernels, 0.9)
     assert placed == dlth.ErdosRenyiKernel(0.9, ("b", "c"))
 
 
 def test_a_network_of_two_layers_needs_names():
     with pytest.raises(ValueError, match=r"Name some by --layers\. The network's: a, b"):
-        SparsityPlacement().sparsity(["a", "b"], 0.9)
+        SparsityPlacement().sparsity({"a": np.zeros((3, 8)), "b": np.zeros((8, 2))}, 0.9)
+
+
+def test_for_xnnpack_only_1x1_convolutions_are_masked():
+    shapes = {
+        "stem": (3, 3, 3, 8),
+        "expand": (1, 1, 8, 16),
+        "depthwise": (3, 3, 16, 1),
+        "dense": (16, 16),
+        "project": (1, 1, 16, 8),
+        "classifier": (1, 1, 8, 10),
+    }
+    kernels = {name: np.zeros(shape) for name, shape in shapes.items()}
+    placed = SparsityPlacement(("xnnpack",)).sparsity(kernels, 0.9)
+    assert placed == dlth.Uniform(0.9, ("expand", "project"))
+    with pytest.raises(ValueError, match=r"has none\. Its layers: stem, dense"):
+        SparsityPlacement(("xnnpack",)).sparsity(
+            {"stem": np.zeros((3, 3, 3, 8)), "dense": np.zeros((8, 10))}, 0.9
+        )
+
+
+def test_for_xnnpack_less_than_two_thirds_are_refused(train, tmp_path):
+    outcome = train(
+        f"--output_dir={tmp_path}/new", "--layers=xnnpack", "--sparsity=0.9,0.66"
+    )
+    assert outcome.code == 2
+    assert "above two thirds" in only_line(outcome.err)
+    assert "Received: 0.66" in only_line(outcome.err)
 
 
 def rows_of_table(text: str) -> dict[str, list[str]]:

@@ -3,7 +3,8 @@
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import dlth_tf as dlth
 from dlth_tf.tickets.sparsity import Sparsity, check_sparsity, n_of_m
@@ -16,6 +17,8 @@ DISTRIBUTIONS: dict[str, Callable[[float, Sequence[str]], Sparsity]] = {
     "erk": dlth.ErdosRenyiKernel,
     "global": dlth.Global,
 }
+XNNPACK = "xnnpack"
+_NEEDED_BY_XNNPACK = 2 / 3
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -136,7 +139,11 @@ class MaskChanges:
 
 @dataclasses.dataclass(frozen=True)
 class SparsityPlacement:
-    """Where the sparsity goes; without layers to all but the first and the last."""
+    """Where the sparsity goes; without layers to all but the first and the last.
+
+    The layers `xnnpack` are the 1x1 convolutions, whose zeros make LiteRT faster if more
+    than two thirds of their weights are zero (`dlth_tf.export_litert`).
+    """
 
     layers: tuple[str, ...] = ()
     distribution: str = "uniform"
@@ -146,6 +153,10 @@ class SparsityPlacement:
     def __post_init__(self) -> None:
         choose("distribution", self.distribution, DISTRIBUTIONS)
         n_of_m(self.unit)  # It refuses what is no unit.
+        if XNNPACK in self.layers and len(self.layers) > 1:
+            raise ValueError(
+                f"--layers={XNNPACK} stands alone. Received: {','.join(self.layers)}"
+            )
         if self.layer_sparsity:
             layer_sparsity(self.layer_sparsity, 0.0)
             if self.layers or self.distribution != "uniform":
@@ -162,17 +173,40 @@ class SparsityPlacement:
         words = (self.distribution, self.layer_sparsity, self.unit)
         return " ".join(word for word in words if word not in ("", "uniform", "weight"))
 
-    def sparsity(self, kernels: Iterable[str], sparsity: float) -> Sparsity:
+    def check(self, sparsity: float) -> None:
+        """Raises a ValueError if a sparsity is too low to be of use where it goes."""
+        if XNNPACK in self.layers and not sparsity > _NEEDED_BY_XNNPACK:
+            raise ValueError(
+                f"--layers={XNNPACK} needs a --sparsity above two thirds, such as 0.7: "
+                f"with fewer zeros XNNPACK runs the network dense. Received: {sparsity}"
+            )
+
+    def sparsity(self, kernels: Mapping[str, Any], sparsity: float) -> Sparsity:
         """What it makes of a sparsity for a network with these kernels."""
         if self.layer_sparsity:
             return layer_sparsity(self.layer_sparsity, sparsity)
-        layers = self.layers or tuple(kernels)[1:-1]
+        if XNNPACK in self.layers:
+            layers = _pointwise(kernels)
+        else:
+            layers = self.layers or tuple(kernels)[1:-1]
         if not layers:
             raise ValueError(
                 "There is no layer between the first and the last one to be masked. Name "
                 f"some by --layers. The network's: {', '.join(kernels)}"
             )
         return DISTRIBUTIONS[self.distribution](sparsity, layers)
+
+
+def _pointwise(kernels: Mapping[str, Any]) -> tuple[str, ...]:
+    """The 1x1 convolutions, without one that is the classifier."""
+    names = [name for name in kernels if tuple(kernels[name].shape[:-2]) == (1, 1)]
+    names = [name for name in names if name != list(kernels)[-1]]
+    if not names:
+        raise ValueError(
+            f"--layers={XNNPACK} means the 1x1 convolutions, of which the network has "
+            f"none. Its layers: {', '.join(kernels)}"
+        )
+    return tuple(names)
 
 
 def layer_sparsity(text: str, sparsity: float) -> Sparsity:

@@ -49,6 +49,8 @@ class Experiment:
         for sparsity in self.sparsities:
             if not 0.0 <= sparsity < 1.0:
                 raise ValueError(f"--sparsity must be in [0, 1). Received: {sparsity}")
+            if any(method not in WITHOUT_SPARSITY for method in self.methods):
+                self.protocol.placement.check(sparsity)
         for seed in self.seeds:
             if seed < 0:
                 raise ValueError(f"--seed must be 0 or more. Received: {seed}")

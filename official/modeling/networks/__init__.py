@@ -25,6 +25,7 @@ _FAMILIES = {
         ("feedforward", "vgg11 vgg11_bn vgg13 vgg13_bn vgg16 vgg16_bn vgg19 vgg19_bn"),
         ("resnet", "resnet18 resnet34 resnet50"),
         ("keras_application", "mobilenetv2"),
+        ("mobilenet", "mobilenetv1-ALPHA mobilenetv2-ALPHA"),
         ("resnet", "wrn-DEPTH-WIDTH"),
         ("keras_application", "keras:NAME"),
     )
@@ -62,8 +63,8 @@ def build_network(
 
     Args:
         name: one of `NETWORKS`: a wide residual network says its depth and width
-            (`wrn-28-10`), one of `keras.applications` its name there
-            (`keras:MobileNetV3Small`).
+            (`wrn-28-10`), a MobileNet its width (`mobilenetv1-0.25`), one of
+            `keras.applications` its name there (`keras:MobileNetV3Small`).
         input_shape: height, width and channels of one image.
         classes: number of classes, and so of logits.
 
