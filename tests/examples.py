@@ -30,7 +30,7 @@ def names(namespace: dict) -> None:
     random = np.random.default_rng(0)
     x = random.normal(size=(96, 8, 8, 1)).astype("float32")
     y = random.integers(10, size=96)
-    train = tf.data.Dataset.from_tensor_slices((x, y)).batch(48)
+    train = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(96).batch(48)
     model = build_model()
     ticket = dlth.random_ticket(model, sparsity=0.5, seed=0)
     namespace |= {"keras": keras, "np": np, "tf": tf, "dlth": dlth, "Path": Path}

@@ -38,10 +38,10 @@ def _described(name: str) -> Iterator[str]:
 def _described_flag(program: str, flag: ElementTree.Element) -> str:
     name, default = flag.findtext("name"), flag.findtext("default")
     values = [value.text or "" for value in flag.iter("enum_value")]
-    told = [f"`{default}` by default"] if default else []
-    told += [f"one of {', '.join(f'`{value}`' for value in values)}"] if values else []
-    told += ["repeatable"] if flag.findtext("list_separator") == "whitespace" else []
-    meaning = re.sub(r"([*_<>|])", r"\\\1", flag.findtext("meaning") or "")
+    told = [re.sub(r"([*_<>|])", r"\\\1", flag.findtext("meaning") or "")]
+    if values:
+        told.append(f"One of {', '.join(f'`{value}`' for value in values)}.")
+    if default not in ("", "None", None):
+        told.append(f"Default: `{default}`.")
     # Each program has its own anchors.
-    head = f"### `--{name}` {{ #{program}-{name} }}"
-    return "\n\n".join(filter(None, (head, "; ".join(told), meaning))) + "\n"
+    return f"### `--{name}` {{ #{program}-{name} }}\n\n{' '.join(told)}\n"

@@ -23,5 +23,4 @@ def _parts(cell: dict) -> Iterator[str]:
     source = "".join(cell["source"])
     yield source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```"
     for output in cell.get("outputs", ()):
-        shown = output.get("text") or output.get("data", {}).get("text/plain", ())
-        yield f"```text\n{''.join(shown)}\n```"
+        yield f"```text\n{''.join(output['text'])}\n```"

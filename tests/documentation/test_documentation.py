@@ -1,5 +1,6 @@
 """The documentation is whole, its tutorial runs. (Examples: `tests/examples.py`.)"""
 
+import os
 import re
 
 import pytest
@@ -23,4 +24,5 @@ def test_the_tutorial_runs(tmp_path):
     nbclient, nbformat = map(pytest.importorskip, ("nbclient", "nbformat"))
     notebook = nbformat.read(ROOT / "docs" / "tutorial.ipynb", as_version=4)
     resources = {"metadata": {"path": str(tmp_path)}}
-    nbclient.NotebookClient(notebook, timeout=600, resources=resources).execute()
+    client = nbclient.NotebookClient(notebook, timeout=600, resources=resources)
+    client.execute(env=os.environ | {"PYTHONPATH": str(ROOT)})
