@@ -20,7 +20,8 @@ export class Network {
   // Loads a file; `example` tells how long a run takes, and warms up.
   static async load(address, example) {
     const network = new Network();
-    network.#compiled = await loadAndCompile(await bytes(address), { accelerator: "wasm" });
+    const options = { accelerator: "wasm" };
+    network.#compiled = await loadAndCompile(await bytes(address), options);
     const names = network.#compiled.getOutputDetails().map(({ name }) => name);
     network.#output = Math.max(0, names.indexOf("logits"));
     network.#repeats = 3;

@@ -43,12 +43,13 @@ function emptyResults() {
   return Object.fromEntries(SIDES.map((side) => [side, empty()]));
 }
 
-async function measure(page, networks, show) {
+async function measure(page, networks, tiles) {
   const results = emptyResults();
   let painted = performance.now();
   for (const [place, pixels] of page.images.entries()) {
     const input = image(Float32Array.from(pixels), page.shape);
-    for (const side of SIDES) {
+    // The first of a pair may have to wait until the page is painted.
+    for (const side of place % 2 ? SIDES : SIDES.toReversed()) {
       const result = results[side];
       const { milliseconds, values } = await networks[side].run(input);
       const apart = difference(values, page[side].expected[place]);
@@ -59,8 +60,10 @@ async function measure(page, networks, show) {
       result.outputs.push(Array.from(values));
     }
     input.delete();
-    if (performance.now() - painted > 60) {
-      show(results);
+    showPredictions(page, results, tiles[place], place);
+    if (performance.now() - painted > 100) {
+      at("status").textContent = `Measuring: image ${place + 1} of ${page.labels.length}`;
+      showTimes(results);
       await new Promise((resolve) => setTimeout(resolve));
       painted = performance.now();
     }
@@ -71,8 +74,9 @@ async function measure(page, networks, show) {
 // LiteRT.js computes garbage, very fast, where it could not get memory.
 class Differs extends Error {
   constructor(side, place, apart) {
-    super(`What this browser computed differs from Keras: ${side}, image ${place + 1}, by ` +
-      `${percent(apart)} of the largest output. Its time would mean nothing.`);
+    super("What this browser computed differs from Keras: " +
+      `${side}, image ${place + 1}, by ${percent(apart)} of the largest output. ` +
+      "Its time would mean nothing.");
   }
 }
 
@@ -98,7 +102,8 @@ const factors = ({ dense, sparse }) =>
   quartiles(dense.times.map((time, place) => time / sparse.times[place]));
 
 const accuracy = (page, { predicted }) =>
-  predicted.filter((label, place) => label === page.labels[place]).length / predicted.length;
+  predicted.filter((label, place) => label === page.labels[place]).length /
+  predicted.length;
 
 function showFacts(page, results) {
   const of = (fact) => SIDES.map((side) => fact(page[side], results?.[side]));
@@ -126,29 +131,29 @@ function tile(page, place) {
   const canvas = element("canvas");
   const [height, width, channels] = page.shape;
   Object.assign(canvas, { width, height });
-  const pixels = page.images[place], scale = 255 / page.brightest;
-  const rgba = canvas.getContext("2d").createImageData(width, height);
+  const context = canvas.getContext("2d");
+  const pixels = page.images[place], white = page.dense.normalization.scale;
+  const rgba = context.createImageData(width, height);
+  rgba.data.fill(255);
   for (let k = 0; k < width * height; k++)
-    for (let channel = 0; channel < 4; channel++)
-      rgba.data[4 * k + channel] =
-        channel === 3 ? 255 : scale * pixels[k * channels + Math.min(channel, channels - 1)];
-  canvas.getContext("2d").putImageData(rgba, 0, 0);
+    for (let colour = 0; colour < 3; colour++) {
+      const value = pixels[k * channels + Math.min(colour, channels - 1)];
+      rgba.data[4 * k + colour] = (255 * value) / white;
+    }
+  context.putImageData(rgba, 0, 0);
   shown.append(canvas, element("b", page.dense.classes[page.labels[place]]),
     ...SIDES.map((side) => element("span", "\u00a0", `key ${side}`)));
   return shown;
 }
 
-function showPredictions(page, results, tiles) {
-  tiles.forEach((shown, place) => {
-    for (const side of SIDES) {
-      const label = results[side].predicted[place];
-      if (label === undefined) return;
-      const line = shown.querySelector(`.${side}`);
-      const right = label === page.labels[place];
-      line.textContent = `${right ? "✓" : "✗"} ${page[side].classes[label]}`;
-      line.classList.toggle("wrong", !right);
-    }
-  });
+function showPredictions(page, results, tile, place) {
+  for (const side of SIDES) {
+    const label = results[side].predicted[place];
+    const right = label === page.labels[place];
+    const line = tile.querySelector(`.${side}`);
+    line.textContent = `${right ? "✓" : "✗"} ${page[side].classes[label]}`;
+    line.classList.toggle("wrong", !right);
+  }
 }
 
 function showFilters(page, { dense, sparse }, tiles) {
@@ -179,17 +184,14 @@ function describe(page, relaxed) {
     `(${method} at sparsity ${sparsity}), against the same network trained dense, on ` +
     `${page.labels.length} test images of ${dataset}, in this browser.`;
   at("method").textContent = `${page.engine} runs both files on one thread, ` +
-    `${relaxed ? "with" : "without"} relaxed SIMD, an image through the one, then through ` +
-    "the other. The factor is the median over the images, the middle half in brackets. " +
+    `${relaxed ? "with" : "without"} relaxed SIMD, an image through the one and ` +
+    "through the other in turns. The factor is the median over the images, the middle half in brackets. " +
     "An output counts only if it is the one that Keras computed when this page was made.";
 }
 
 function fail(error) {
   document.documentElement.dataset.state = "failed";
   at("status").textContent = "Not measured";
-  at("factor").textContent = "–";
-  at("factor-words").textContent = "";
-  document.querySelectorAll(".time").forEach((time) => time.replaceChildren());
   notice(error.message);
 }
 
@@ -201,15 +203,9 @@ function notice(text) {
 async function run(page, networks, tiles) {
   document.documentElement.dataset.state = "measuring";
   at("again").disabled = true;
-  const results = await measure(page, networks, (sofar) => {
-    at("status").textContent =
-      `Measuring: image ${sofar.sparse.times.length} of ${page.labels.length}`;
-    showTimes(sofar);
-    showPredictions(page, sofar, tiles);
-  });
+  const results = await measure(page, networks, tiles);
   showTimes(results);
   showFacts(page, results);
-  showPredictions(page, results, tiles);
   showFilters(page, results, tiles);
   at("status").textContent = "Measured here, now";
   at("again").disabled = false;
@@ -223,7 +219,6 @@ const report = (found) => location.search === "?report" &&
 
 async function main() {
   const page = await read();
-  page.brightest = page.images.reduce((most, one) => one.reduce((a, b) => (a > b ? a : b), most), 1);
   const tiles = page.images.map((_, place) => tile(page, place));
   at("images").replaceChildren(...tiles);
   showFacts(page);
@@ -240,5 +235,5 @@ async function main() {
 
 main().catch((error) => {
   fail(error);
-  report({ error: String(error) });
+  report({ error: error.message, shown: document.body.innerText });
 });
