@@ -45,6 +45,13 @@ class Update:
         """Adds to a variable's gradient a function of its value, as a penalty would."""
         self._additions[self._place[id(variable)]].append(addition)
 
+    def mask_gradient(self, variable: keras.Variable, mask: keras.Variable) -> None:
+        """Sets what a mask removes of a variable's gradient to zero."""
+        place = self._place.get(id(variable))
+        if place is not None and self._gradients[place] is not None:
+            gradient = ops.convert_to_tensor(self._gradients[place])
+            self._gradients[place] = kept(mask.value, gradient)
+
     def gradients(self) -> list:
         """For each variable its gradient with all additions; None if it has neither."""
         # The optimizer divides by its loss scale, and adds up what replicas give.

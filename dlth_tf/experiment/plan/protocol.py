@@ -9,7 +9,7 @@ from typing import Any
 import dlth_tf as dlth
 from dlth_tf.tickets.sparsity import Sparsity, check_sparsity, n_of_m
 from official.common import choose
-from official.training.recipe import Recipe
+from official.training.recipe import PLAIN_SGD, Descent, Recipe
 
 DISTRIBUTIONS: dict[str, Callable[[float, Sequence[str]], Sparsity]] = {
     "uniform": dlth.Uniform,
@@ -94,6 +94,7 @@ class TransformationRecipe:
     learning_rate: float
     momentum: float
     l2: float
+    descent: Descent = PLAIN_SGD
 
     @property
     def steps(self) -> int:
