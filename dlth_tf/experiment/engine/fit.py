@@ -81,6 +81,9 @@ def fit(stage: FitStage, context: Context, folder: Path) -> dict[str, Any]:
     if isinstance(stage, stages.EarlyBirdTraining):
         context.reporter.line(f"    ticket settled after {epochs} epochs")
         record["settled_after_epochs"] = epochs
+    if isinstance(stage, stages.Transformation):
+        (transformation,) = own_callbacks
+        record["penalty_form"] = transformation.form
     if isinstance(stage, stages.MovingMaskTraining):
         (moving,) = own_callbacks
         moving.ticket.save(folder / TICKET)
