@@ -134,8 +134,9 @@ def _own_callbacks(stage: FitStage, context: Context) -> Callbacks:
             return [dlth.FixedTicket(ticket)] if ticket else []
         case stages.EarlyBirdTraining():
             kernels = dlth.maskable_kernels(context.network_with(stage.weights))
-            sparsity = stage.placement.sparsity(kernels, stage.sparsity)
-            return [dlth.EarlyBird(sparsity, unit=stage.placement.unit)]
+            placement = stage.placement
+            sparsity = placement.sparsity(kernels, stage.sparsity)
+            return [dlth.EarlyBird(sparsity, **placement.removal)]
         case stages.Transformation():
             ticket, growth = context.ticket(stage.ticket), stage.recipe.growth
             return [dlth.RandomSparseTransformation(ticket, **dataclasses.asdict(growth))]
