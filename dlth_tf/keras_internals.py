@@ -58,6 +58,14 @@ def innermost(optimizer: Any) -> keras.optimizers.Optimizer:
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
+def optimizer_of(optimizer: Any, variable: keras.Variable) -> Any:
+    """The one that updates a variable, of those that a `MultiOptimizer` is made of."""
+    for part in getattr(optimizer, "optimizers", ()):
+        if any(own is variable for own in part._trainable_variables):
+            return part
+    return optimizer
+
+
 def trained_variables(optimizer: Any) -> list[keras.Variable]:
     """The variables an optimizer was built for."""
     return list(optimizer._trainable_variables)

@@ -122,6 +122,20 @@ _string(
     "What is removed as a whole: weight; N:M, such as 2:4: of every 4 consecutive "
     "weights along the inputs 2 are kept, at --sparsity=0.5; or filter.",
 )
+_integer(
+    "round_to",
+    1,
+    "With --unit=filter: the channels that coupled layers keep are rounded to the "
+    "nearest multiple of so many, such as 8; fewer channels than that stay whole.",
+)
+_enum(
+    "importance",
+    "filter",
+    ["filter", "group"],
+    "With --unit=filter, of magnitudes: filter: the L1 norm of the filters that make a "
+    "channel; group: the L2 norm of all weights that make it or take it in, relative to "
+    "the mean of its layer, which --distribution=global can compare between layers.",
+)
 
 _bool(
     "shrink",

@@ -176,3 +176,28 @@ def _coupled_alike(
         ChannelGroup(tuple(kernels[place] for place, _ in filters), tuple(of_group))
         for filters, of_group in sorted(grouped.items())
     )
+
+
+def coupled_sums(
+    model: keras.Model, groups: ChannelGroups, arrays: Mapping[str, np.ndarray]
+) -> list[np.ndarray]:
+    """For each group what stands in all kernels that go with a channel, summed up.
+
+    Those are its filters in the kernels that make it, and its part of the kernels that
+    take it in.
+    """
+    couplings = Analysis(model, arrays).couplings
+    variables, roots = maskable_variables(model, arrays), couplings.roots()
+    names = {id(variables[name]): name for name in arrays}
+    sums = np.zeros(len(roots))
+    for use in couplings.uses.values():
+        if name := names.get(id(use.variable)):
+            others = tuple(a for a in range(arrays[name].ndim) if a != use.axis)
+            np.add.at(sums, roots[use.ids], arrays[name].sum(others, dtype=np.float64))
+
+    def of_channel(places: Mapping[str, tuple[int, ...]]) -> float:
+        name, (position, *_) = next(iter(places.items()))
+        use = couplings.uses[id(variables[name]), groups.axes[name]]
+        return sums[roots[use.ids[position]]]
+
+    return [np.array([of_channel(c) for c in g.channels]) for g in groups.groups]

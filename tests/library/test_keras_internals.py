@@ -82,6 +82,17 @@ def test_loss_scaling_holds_the_optimizer():
     assert keras_internals.innermost(inner) is inner
 
 
+def test_optimizers_made_of_others_share_the_variables_out():
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+    adam, sgd = keras.optimizers.Adam(), keras.optimizers.SGD()
+    both = keras.optimizers.MultiOptimizer(lambda v: sgd if "bias" in v.path else adam)
+    both.build(model.trainable_variables)
+    kernel, bias = model.trainable_variables
+    assert keras_internals.optimizer_of(both, kernel) is adam
+    assert keras_internals.optimizer_of(both, bias) is sgd
+    assert keras_internals.optimizer_of(sgd, kernel) is sgd
+
+
 def test_a_layout_is_none_without_a_distribution():
     variable = keras.Variable(np.zeros(2))
     assert keras_internals.layout(variable) is None

@@ -82,6 +82,9 @@ def fit(stage: FitStage, context: Context, folder: Path) -> dict[str, Any]:
     if isinstance(stage, stages.EarlyBirdTraining):
         context.reporter.line(f"    ticket settled after {epochs} epochs")
         record["settled_after_epochs"] = epochs
+    if isinstance(stage, stages.Transformation):
+        (transformation,) = own_callbacks
+        record["penalty_form"] = transformation.form
     if isinstance(stage, stages.MovingMaskTraining):
         (moving,) = own_callbacks
         moving.ticket.save(folder / TICKET)
@@ -132,8 +135,9 @@ def _own_callbacks(stage: FitStage, context: Context) -> Callbacks:
             return [dlth.FixedTicket(ticket)] if ticket else []
         case stages.EarlyBirdTraining():
             kernels = dlth.maskable_kernels(context.network_with(stage.weights))
-            sparsity = stage.placement.sparsity(kernels, stage.sparsity)
-            return [dlth.EarlyBird(sparsity, unit=stage.placement.unit)]
+            placement = stage.placement
+            sparsity = placement.sparsity(kernels, stage.sparsity)
+            return [dlth.EarlyBird(sparsity, **placement.removal)]
         case stages.Transformation():
             ticket, growth = context.ticket(stage.ticket), stage.recipe.growth
             return [dlth.RandomSparseTransformation(ticket, **dataclasses.asdict(growth))]
