@@ -77,6 +77,11 @@ class _KeptChannels:
             # A ticket made elsewhere may remove all filters of a layer.
             if not self._of(use.ids).any():
                 self._kept[self._roots[use.ids[0]]] = True
+        for rows in self._couplings.alike:
+            most = max(np.count_nonzero(self._of(row)) for row in rows)
+            for row in rows:
+                removed = self._roots[row[~self._of(row)]]
+                self._kept[removed[: most - len(row) + len(removed)]] = True
 
     def _of(self, ids: np.ndarray) -> np.ndarray:
         return self._kept[self._roots[ids]]

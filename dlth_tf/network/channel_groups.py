@@ -7,11 +7,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from dlth_tf.keras_internals import functional_graph
 from dlth_tf.network.channel_couplings import Call, Channels, Couplings, LeftWhole
 from dlth_tf.network.channel_rules import follow
 from dlth_tf.network.graph import require_graph, run_graph
 from dlth_tf.network.kernels import maskable_kernels, maskable_variables
+from dlth_tf.network.stated_couplings import (
+    follow_stated,
+    graph_within,
+    stated_couplings,
+)
 
 MODEL_INPUT = "its channels are those of the model's input"
 MODEL_OUTPUT = "its channels are those of the model's output"
@@ -97,7 +101,7 @@ class Analysis:
         """Why nothing is known of the channels of a layer or variable, by its id."""
         graph = require_graph(model)
         inputs = [self._whole(tensor, MODEL_INPUT) for tensor in graph.inputs]
-        for outputs in run_graph(graph, inputs, self._visit):
+        for outputs in self._visit(model, tuple(inputs), {}, graph.outputs):
             self.couplings.keep(outputs.ids, MODEL_OUTPUT, override=True)
         names = {id(v): name for name, v in maskable_variables(model, tables).items()}
         masked = [use for use in self.couplings.uses.values() if use.masked]
@@ -122,34 +126,50 @@ class Analysis:
     def _visit(self, operation: Any, args: tuple, kwargs: dict, outputs: list) -> list:
         values = keras.tree.flatten([args, kwargs])
         tensors = [value for value in values if isinstance(value, Channels)]
-        graph = functional_graph(operation)
+        graph = graph_within(operation)
         try:
             if id(operation) in self.reasons:
                 raise LeftWhole(self.reasons[id(operation)])
             if graph is not None:
                 self.couplings.size(operation, [x.ids for x in tensors])
                 return run_graph(graph, tensors, self._visit)
+            return self._follow(operation, tensors, values, outputs)
+        except LeftWhole as reason:
+            self.reasons[id(operation)] = str(reason)
+            said = f"layer '{operation.name}' is left whole: {reason}"
+            own = {id(variable) for variable in getattr(operation, "variables", ())}
+            self.reasons.update(dict.fromkeys(own, said))
+            for use in self.couplings.uses.values():
+                if id(use.variable) in own:
+                    self.couplings.keep(use.ids, said)
+            for ids in self.couplings.sized(operation)[0]:
+                self.couplings.keep(ids, said)
+            return self._keep_width(tensors, outputs, said)
+
+    def _follow(
+        self, operation: Any, tensors: list[Channels], values: list, outputs: list
+    ) -> list[Channels]:
+        """The channels of the outputs of a layer or operation."""
+        stated = stated_couplings(operation)
+        if len(outputs) != 1 and not isinstance(operation, keras.Model):
+            raise LeftWhole("it has several outputs")
+        call = Call(operation, tensors, outputs[0], self.couplings)
+        if stated is None:
             if hasattr(operation, "get_prunable_weights"):
                 raise LeftWhole("it says itself which of its weights can be masked")
-            if len(outputs) != 1:
-                raise LeftWhole("it has several outputs")
-            call = Call(operation, tensors, outputs[0], self.couplings)
             return [follow(call, values)]
-        except LeftWhole as reason:
-            return self._leave_whole(operation, tensors, outputs, str(reason))
+        if (passed := follow_stated(call, stated)) is not None:
+            return [passed]
+        said = f"no argument of layer '{operation.name}' counts its units alone"
+        self.reasons.update({id(variable): said for variable in operation.variables})
+        said = f"layer '{operation.name}' keeps its width"
+        return self._keep_width(tensors, outputs, said)
 
-    def _leave_whole(
-        self, operation: Any, tensors: list[Channels], outputs: list, reason: str
+    def _keep_width(
+        self, tensors: list[Channels], outputs: list, said: str
     ) -> list[Channels]:
-        self.reasons[id(operation)] = reason
-        said = f"layer '{operation.name}' is left whole: {reason}"
-        own = {id(variable) for variable in getattr(operation, "variables", ())}
-        self.reasons.update(dict.fromkeys(own, said))
-        for use in self.couplings.uses.values():
-            if id(use.variable) in own:
-                self.couplings.keep(use.ids, said)
-        for ids in [*(x.ids for x in tensors), *self.couplings.sized(operation)[0]]:
-            self.couplings.keep(ids, said)
+        for x in tensors:
+            self.couplings.keep(x.ids, said)
         return [self._whole(tensor, said) for tensor in outputs]
 
     def _whole(self, tensor: keras.KerasTensor, reason: str) -> Channels:
