@@ -107,7 +107,8 @@ const accuracy = (page, { predicted }) =>
 
 function showFacts(page, results) {
   const of = (fact) => SIDES.map((side) => fact(page[side], results?.[side]));
-  const images = whole(page.labels.length), tested = whole(page.dense.accuracy.images);
+  const images = whole(page.labels.length);
+  const tested = whole(page.dense.accuracy.images ?? "");
   const rows = {
     "File": of((told) => size(told.bytes["model.tflite"])),
     "Parameters that are not zero": of((told) => whole(told.parameters_not_zero)),
