@@ -113,10 +113,10 @@ def randomized(model: keras.Model) -> keras.Model:
     """The model with biases and normalisation parameters unlike 0 and 1."""
     rng = np.random.default_rng(0)
     for variable in model.variables:
-        if variable.name in ("gamma", "scale", "moving_variance"):
-            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
-        elif variable.name in ("bias", "beta", "moving_mean"):
+        if variable.name in ("bias", "beta", "moving_mean"):
             variable.assign(rng.normal(0, 0.3, variable.shape))
+        elif len(variable.shape) == 1 and "float" in variable.dtype:
+            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
     return model
 
 

@@ -31,7 +31,8 @@ _COLUMNS = (
 def main() -> None:
     """Runs the comparison and prints it, a network a line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    names = [*families.APPLICATIONS, *families.KERAS_HUB]
+    names = [f"keras:{name}" for name in families.APPLICATIONS]
+    names += [f"keras_hub:{name}" for name in families.KERAS_HUB]
     parser.add_argument(
         "--networks", nargs="+", default=names, choices=names, metavar="NETWORK"
     )
@@ -41,8 +42,8 @@ def main() -> None:
 
 
 def _results(name: str) -> tuple[str, ...]:
+    single = _single_weights(_built(name))
     model = _built(name)
-    single = _single_weights(model)
     groups = dlth.channel_groups(model)
     whole = _reasons(groups.whole.values())
     if not groups.groups:
@@ -55,7 +56,8 @@ def _results(name: str) -> tuple[str, ...]:
 
 
 def _built(name: str) -> keras.Model:
-    if name in families.KERAS_HUB:
+    library, _, name = name.partition(":")
+    if library == "keras_hub":
         backbone = getattr(keras_hub.models, f"{name}Backbone")
         return backbone(**families.KERAS_HUB[name])
     side = families.APPLICATIONS[name]
@@ -71,10 +73,10 @@ def _single_weights(model: keras.Model) -> str:
         ticket = dlth.Ticket.load(Path(folder) / "ticket")
     x = families.inputs_of(model)
     y = keras.tree.map_structure(lambda out: np.zeros(out.shape), model(x))
-    model.compile("sgd", "mse", jit_compile=False)
+    model.compile("sgd", "mse", run_eagerly=True)
     rst = dlth.RandomSparseTransformation(ticket, growth=1.0, every=1, bound=2.0)
     for callback in (rst, dlth.FixedTicket(ticket)):
-        model.fit(x, y, epochs=3, callbacks=[callback], verbose=0)
+        model.fit(x, y, epochs=2, callbacks=[callback], verbose=0)
     removed = [keras.ops.convert_to_numpy(v)[~m] for _, v, m in ticket.pairs(model)]
     return "fail" if any(weights.any() for weights in removed) else "works"
 
