@@ -56,20 +56,23 @@ class ChannelGroups:
 
 
 def channel_groups(model: keras.Model, tables: Iterable[str] = ()) -> ChannelGroups:
-    """Finds, from a model's graph, which filters can only be removed together.
+    """Finds which filters, heads and hidden units can only be removed together.
 
     Channels that are added to or multiplied with each other are coupled, and so is the
     output of a depthwise convolution with its input; a residual network whose shortcuts
     pad channels with zeros has groups that run through one, two or three of its stages.
-    Names play no part. Layers whose effect on channels is not known are left whole, with
-    what is coupled to them, and a reason is given.
+    Layers whose effect on channels is not known are left whole, with what is coupled to
+    them, and a reason is given. Heads of attention go with their queries, keys, values
+    and outputs; a layer of one's own says by a method `get_channel_couplings` what can be
+    removed within it, see `docs/structured_tickets.md`.
 
     Args:
         model: a functional or Sequential model, nested at will.
         tables: as for `dlth_tf.maskable_kernels`; they are left whole.
 
     Raises:
-        ValueError: the model has no graph (it is subclassed), or no kernels.
+        ValueError: the model has no graph (it is subclassed), or no kernels, or what a
+            layer says of its couplings does not fit it.
 
     Example:
 

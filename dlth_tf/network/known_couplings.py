@@ -44,12 +44,13 @@ _HIDDEN_UNITS = {
     "ViTEncoderBlock": ("mlp/dense", "mlp/dense_1"),
     "DeiTEncoderBlock": ("mlp/dense", "output_layer/output"),
     "DINOV2MLP": ("fc1", "fc2"),
+    "SwinTransformerBlock": ("mlp/fc1", "mlp/fc2"),
 }
 """By class of KerasHub: what makes the hidden units (where the block has it),
 and last what takes them in."""
 
 _MIXING = ("softmax", "log_softmax", "sparsemax")
-_HIDDEN_COUNTS = ("intermediate_dim", "intermediate_size", "mlp_dim")
+_HIDDEN_COUNTS = ("intermediate_dim", "intermediate_size", "mlp_dim", "mlp_ratio")
 _HEADS = {
     "GemmaDecoderBlock": ("attention", 0),
     "Gemma3DecoderBlock": ("attention", 0),
@@ -91,7 +92,7 @@ def _of_blocks(holder: Any) -> list | None:
         config = holder.get_config() if blocks else {}
     except (AttributeError, TypeError):  # Some of KerasHub's blocks can't tell theirs.
         return None
-    count = next((n for n in _HIDDEN_COUNTS if isinstance(config.get(n), int)), None)
+    count = next((name for name in _HIDDEN_COUNTS if config.get(name)), None)
     if count is None:
         return None
     return [pair for block in blocks for pair in _of_block(block, count, config)]

@@ -45,7 +45,8 @@ def follow_stated(call: Call, couplings: Sequence[Coupling]) -> Channels | None:
     rows: dict[tuple[str, ...], list[np.ndarray]] = collections.defaultdict(list)
     config = call.layer.get_config() if any(names for names, *_ in couplings) else {}
     for arguments, places, passing in couplings:
-        sizes = {f"`{name}`": config[name] for name in arguments}
+        counts = {f"`{name}`": config[name] for name in arguments}
+        sizes = {what: n for what, n in counts.items() if isinstance(n, int)}
         sizes |= {f"axis {axis} of {v.path}": v.shape[axis] for v, axis in places}
         if passing:
             passed = joined(call, np.logical_and)
@@ -72,13 +73,21 @@ def _note_sizes(call: Call, rows: dict, config: dict) -> None:
 
     def resizing(*left: int) -> dict:
         return {
-            name: config[name] * count // len(units)
+            name: _part(config[name], count, len(units))
             for (arguments, units), count in zip(firsts.items(), left, strict=True)
             for name in arguments
         }
 
     call.size(list(firsts.values()), resizing)
     call.couplings.alike.extend(rows.values())
+
+
+def _part(number: int | float, count: int, of: int) -> int | float:
+    """What is left of a number of units, or of a ratio of their number to another."""
+    if isinstance(number, int):
+        return number * count // of
+    # Layers cut off what follows the point.
+    return number if count == of else number * count / of * (1 + 1e-12)
 
 
 def _said(layer: Any) -> str:
@@ -110,7 +119,7 @@ def _checked(layer: Any, pair: Any) -> Coupling:
             )
     config = layer.get_config() if arguments else {}
     for argument in arguments:
-        if not isinstance(config.get(argument), int):
+        if not isinstance(config.get(argument), int | float):
             raise ValueError(
                 f"{_said(layer)} must name arguments that count units in the config. "
                 f"Received: {argument!r}, there {config.get(argument, 'missing')!r}"

@@ -45,9 +45,9 @@ def random_ticket(
             rest is drawn from what it keeps (nested tickets of growing sparsity).
         unit: what is removed as a whole: `"weight"`; or N:M such as `"2:4"`, where of
             every 4 consecutive weights along a kernel's input axis 2 are kept; its
-            sparsity is 1 - N/M; or `"filter"`, see `dlth_tf.channel_groups`: of every
-            group of coupled channels that fraction is removed, and with `Global` all
-            groups compete.
+            sparsity is 1 - N/M; or `"filter"`: filters, heads and hidden units, coupled
+            as `dlth_tf.channel_groups` finds them. Of every group that fraction is
+            removed, and with `Global` all groups compete.
         round_to: of filters, what is kept of a group is rounded to the nearest multiple
             of so many, at least one, for hardware that likes multiples of 8. A group of
             fewer channels, or of which nothing is removed, stays whole; heads of

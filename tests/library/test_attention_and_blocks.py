@@ -10,7 +10,7 @@ from tests.library import channel_models as models
 
 ATTENTIONS = {
     "heads": lambda: layers.MultiHeadAttention(4, 5),
-    "gated": lambda: layers.MultiHeadAttention(4, 5, value_dim=3, use_gate=True),
+    "gated": lambda: layers.MultiHeadAttention(4, 5, use_gate=True),
     "groups": lambda: layers.GroupQueryAttention(5, 8, 4),
     "one_key": lambda: layers.GroupQueryAttention(5, 8, 1, use_bias=False),
 }
@@ -194,6 +194,47 @@ def test_a_number_that_counts_several_rows_is_that_of_the_longest():
     ticket.apply(model)
     assert small.layers[1].hidden == 3
     np.testing.assert_allclose(models.outputs(small), models.outputs(model), atol=1e-6)
+
+
+class Wide(layers.Layer):
+    """Two MLPs of different width, whose hidden units one ratio counts."""
+
+    def __init__(self, ratio, **kwargs):
+        super().__init__(**kwargs)
+        self.ratio = ratio
+        self.into = [layers.Dense(int(n * ratio), "relu") for n in (24, 96)]
+        self.out = [layers.Dense(8) for _ in range(2)]
+
+    def build(self, shape):
+        for into, out in zip(self.into, self.out, strict=True):
+            into.build(shape)
+            out.build((None, into.units))
+
+    def call(self, x):
+        for into, out in zip(self.into, self.out, strict=True):
+            x = x + out(into(x))
+        return x
+
+    def get_config(self):
+        return super().get_config() | {"ratio": self.ratio}
+
+    def get_channel_couplings(self):
+        return [
+            ("ratio", [(into.kernel, 1), (into.bias, 0), (out.kernel, 0)])
+            for into, out in zip(self.into, self.out, strict=True)
+        ]
+
+
+@pytest.mark.parametrize("sparsity", [1 / 6, 0.3, 0.5, 0.8])
+def test_a_ratio_counts_hidden_units(sparsity):
+    model = models.randomized(with_own(Wide(1 / 3), batch=2))
+    by_name = {"*/dense": sparsity, "*2": sparsity, "*1": 0.9, "*3": 0.9}
+    ticket = dlth.random_ticket(model, by_name, seed=0, unit="filter")
+    small = dlth.shrink(model, ticket)
+    ticket.apply(model)
+    np.testing.assert_allclose(models.outputs(small), models.outputs(model), atol=1e-6)
+    narrow, wide = (layer.units for layer in small.layers[1].into)
+    assert (narrow, wide) == (8 - int(np.ceil(sparsity * 8)), 4 * narrow)
 
 
 def test_an_own_layer_used_twice():
