@@ -24,7 +24,7 @@ from official.common import DEFINE_path
 program_flags.register()
 FLAGS = program_flags.FLAGS
 
-_OF_TRAINING = ("data_dir", "train_examples", "validation_fraction")
+_OF_TRAINING = ("data_dir", "train_examples", "validation_fraction", "image_size")
 for of_training in ("dataset", *_OF_TRAINING):
     flags.declare_key_flag(of_training)
 DEFINE_path("saved_model", None, "Folder of the SavedModel.")

@@ -66,7 +66,9 @@ def main() -> None:
     from dlth_tf.experiment.running import export_run, litert_accuracy
 
     data_dir = FLAGS.data_dir or run.row.flags.get("data_dir")
-    images = data.load(run.task.dataset, data_dir=data_dir)
+    images = data.load(
+        run.task.dataset, data_dir=data_dir, image_size=run.task.image_size
+    )
     inside, storage = FLAGS.normalization_inside, FLAGS.quantize or FLAGS.storage
     metadata = export_run(run, FLAGS.output, images, FLAGS.format, inside, storage)
     size = sum(metadata["bytes"].values())

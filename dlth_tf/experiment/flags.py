@@ -154,6 +154,13 @@ _float(
     "Part of the training images held out to measure accuracy after every epoch. The "
     "test images are used once, at the end of a run.",
 )
+_integer(
+    "image_size",
+    None,
+    "Height and width that images are shown to the network in. Default: their own, or "
+    "224 where they differ.",
+    lower_bound=1,
+)
 _string(
     "model",
     "quickstart_cnn",

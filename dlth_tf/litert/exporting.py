@@ -106,10 +106,7 @@ def export_litert(
     # int8 skips no zeros, and needs no rearranging for it.
     network = Rearranged(model, False) if storage == "int8" else rearranged(model)
     content = converting.convert(network, storage, () if images is None else images)
-    if images is None:
-        shape = (_COMPARED, *model.input_shape[1:])
-        images = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
-    names, some = converting.output_names(model), images[:_COMPARED]
+    names, some = converting.output_names(model), _compared(model, images)
     difference = _difference(content, model, names, some, storage)
     with atomic_write(path) as file:
         file.write(content)
@@ -143,6 +140,14 @@ def _check(model: keras.Model, storage: str, images: np.ndarray | None) -> None:
             f"`images` must be at least one of shape {shape}. Received: shape "
             f"{tuple(images.shape)}"
         )
+
+
+def _compared(model: keras.Model, images: np.ndarray | None) -> np.ndarray:
+    """The inputs that a file is compared by."""
+    if images is not None:
+        return images[:_COMPARED]
+    shape = (_COMPARED, *model.input_shape[1:])
+    return np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
 
 
 def _difference(

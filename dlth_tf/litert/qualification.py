@@ -1,6 +1,7 @@
 """Whether XNNPACK's sparse path takes a LiteRT file, and if not, what is in the way.
 
-The rules are those of XNNPACK's `xnn_subgraph_rewrite_for_nchw`: what lies between a 3x3
+The rules are those of XNNPACK's `xnn_check_nchw_compatibility` and
+`xnn_subgraph_rewrite_for_nchw`: what lies between a 3x3
 stem and a global average pooling has to be made of operators that run with the channels
 first, and more than two thirds of the weights of its 1x1 convolutions have to be zero.
 """
@@ -15,21 +16,12 @@ from dlth_tf.litert.operators import Operator, operators_of
 
 NEEDED_ZEROS = 2 / 3
 _ENTRY, _INNER, _EXIT, _OUTSIDE = "entry", "inner", "exit", "outside"
-_ELEMENTWISE = (
-    *(
-        "ABS",
-        "CEIL",
-        "ELU",
-        "EXP",
-        "FLOOR",
-        "GELU",
-        "HARD_SWISH",
-        "LEAKY_RELU",
-        "LOGISTIC",
-    ),
-    *("NEG", "RELU", "RELU6", "RELU_N1_TO_1", "ROUND", "RSQRT", "SQRT", "SQUARE", "TANH"),
-    *("ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM"),
+_UNARY = (
+    *("ABS", "CEIL", "ELU", "EXP", "FLOOR", "GELU", "HARD_SWISH", "LEAKY_RELU"),
+    *("LOGISTIC", "NEG", "RELU", "RELU6", "RELU_N1_TO_1", "ROUND", "RSQRT", "SQRT"),
+    *("SQUARE", "TANH"),
 )
+_ELEMENTWISE = (*_UNARY, "ADD", "MUL")
 _KERNELS = ("convolution", "depthwise")  # what Keras calls their outputs
 _WHERE = "Browsers (LiteRT.js) and ARM take it; x86 itself runs the file dense."
 _STEM = (
@@ -254,7 +246,10 @@ def _problem(operator: Operator) -> tuple[str, str]:
     if operator.name in ("RESHAPE", "FULLY_CONNECTED", "TRANSPOSE"):
         mend = "GlobalAveragePooling2D has to come before it, without keepdims."
         return f"{operator.name} takes an image", mend
-    mend = "Only 1x1 and depthwise convolutions, additions and activations qualify."
+    mend = (
+        "Only 1x1 and depthwise convolutions, additions, multiplications and "
+        "activations qualify."
+    )
     return f"{operator.name} has no channels-first version", mend
 
 

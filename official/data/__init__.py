@@ -59,6 +59,7 @@ def load(
     data_dir: str | None = None,
     train_examples: int | None = None,
     validation_fraction: float = 0.0,
+    image_size: int | None = None,
 ) -> ImageData:
     """Loads the data set called `name`.
 
@@ -73,6 +74,8 @@ def load(
             order.
         validation_fraction: part of these training images that is held out of
             training, the same images for every seed, in [0, 1).
+        image_size: height and width that images are shown in. None: their own, or
+            224 where they differ.
 
     Raises:
         ValueError: unknown name, a number outside its range, or other images, classes
@@ -94,7 +97,11 @@ def load(
             f"Received: train_examples={train_examples}"
         )
     check_fraction(validation_fraction)
+    if image_size is not None:
+        _check_size(image_size)
     images, presentation = source.load(name, data_dir)
+    if image_size is not None:
+        presentation = presentation.of_size(image_size)
     return image_data(
         name,
         images,
@@ -115,6 +122,7 @@ def describe(
     data_dir: str | None = None,
     train_examples: int | None = None,
     validation_fraction: float = 0.0,
+    image_size: int | None = None,
 ) -> Description:
     """Describes the data set called `name` without loading an image.
 
@@ -132,4 +140,14 @@ def describe(
         5004
     """
     description = _source(name).describe(name, data_dir)
+    if image_size is not None:
+        _check_size(image_size)
+        description = description.shown_as(image_size)
     return description.used(train_examples, validation_fraction)
+
+
+def _check_size(image_size: int) -> None:
+    if image_size < 1:
+        raise ValueError(
+            f"`image_size` must be at least 1. Received: image_size={image_size}"
+        )

@@ -35,6 +35,10 @@ class Description:
             self, train_size=train_size, test_size=test_size, is_exact=True
         )
 
+    def shown_as(self, side: int) -> "Description":
+        """The same set, its images shown as squares with so many pixels a side."""
+        return dataclasses.replace(self, input_shape=(side, side, self.input_shape[-1]))
+
     def used(
         self, train_examples: int | None, validation_fraction: float
     ) -> "Description":

@@ -119,7 +119,7 @@ class ImageData(Presentation):
                 yield chosen[rows], bits[rows]
 
         for images, labels, bits in self.train.shown(draws(), self.train_view):
-            yield self.normalization(self.augmentation(images, bits)), labels
+            yield self.shown(self.augmentation(images, bits)), labels
 
     def evaluation_batches(
         self, split: str, batch_size: int, shard: tuple[int, int] = (0, 1)
@@ -135,8 +135,8 @@ class ImageData(Presentation):
         starts = range(index * batch_size, len(images), count * batch_size)
         parts = (range(at, min(at + batch_size, len(images))) for at in starts)
         draws = ((np.array(part), np.zeros(len(part), np.uint64)) for part in parts)
-        shown = images.shown(draws, self.evaluation_view)
-        return ((self.normalization(pixels), labels) for pixels, labels, _ in shown)
+        views = images.shown(draws, self.evaluation_view)
+        return ((self.shown(pixels), labels) for pixels, labels, _ in views)
 
     def _split(self, split: str) -> Images:
         return self.evaluation[choose("split", split, self.evaluation)]

@@ -7,9 +7,10 @@ them at random, normalization makes it float32.
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+import PIL.Image
 from PIL.Image import Image, Resampling
 
 from official.data.description import shape_text
@@ -120,6 +121,9 @@ class RandomResizedCrop:
         crop = _convert(picture.crop(_random_box(*picture.size, bits)), self.mode)
         return _array(crop.resize((self.size, self.size), Resampling.BILINEAR), self.mode)
 
+    def of_size(self, side: int) -> "RandomResizedCrop":
+        return dataclasses.replace(self, size=side)
+
 
 @dataclasses.dataclass(frozen=True)
 class CentreCrop:
@@ -138,6 +142,10 @@ class CentreCrop:
         left, top = (round((side - self.size) / 2) for side in resized.size)
         middle = resized.crop((left, top, left + self.size, top + self.size))
         return _array(middle, self.mode)
+
+    def of_size(self, side: int) -> "CentreCrop":
+        shorter_side = round(self.shorter_side * side / self.size)
+        return dataclasses.replace(self, shorter_side=shorter_side, size=side)
 
 
 def _random_box(width: int, height: int, bits: int) -> tuple[int, int, int, int]:
@@ -166,6 +174,12 @@ def _convert(picture: Image, mode: str) -> Image:
     return picture if picture.mode == mode else picture.convert(mode)
 
 
+def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    picture = PIL.Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    resized = np.asarray(picture.resize(size[::-1], Resampling.BILINEAR))
+    return resized.reshape(*size, pixels.shape[-1])
+
+
 def _array(picture: Image, mode: str) -> np.ndarray:
     pixels = np.asarray(_convert(picture, mode))
     return pixels if pixels.ndim == 3 else pixels[..., None]
@@ -183,6 +197,31 @@ class Presentation:
     augmentation: Augmentation
     train_view: View
     evaluation_view: View
+
+    def of_size(self, side: int) -> Self:
+        """The same, for images that are shown as squares with so many pixels a side.
+
+        Views cut their parts out in this size; whole pictures are augmented as they
+        are and resized then.
+        """
+        views = (self.train_view, self.evaluation_view)
+        train, evaluation = (
+            view.of_size(side)
+            if isinstance(view, (RandomResizedCrop, CentreCrop))
+            else view
+            for view in views
+        )
+        shape = (side, side, self.input_shape[-1])
+        return dataclasses.replace(
+            self, input_shape=shape, train_view=train, evaluation_view=evaluation
+        )
+
+    def shown(self, images: np.ndarray) -> np.ndarray:
+        """What the network gets of raw pixels: in its size, normalised."""
+        size = self.input_shape[:2]
+        if images.shape[1:3] != size:
+            images = np.stack([_resized(image, size) for image in images])
+        return self.normalization(images)
 
 
 def fit_in_memory(images: int, shape: tuple[int, int, int]) -> bool:

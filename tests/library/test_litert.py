@@ -196,6 +196,7 @@ def convolution(**options):
             "a depthwise 7x7 .*Take",
         ),
         ({"head": layers.Flatten(name="flat")}, "RESHAPE takes an image. GlobalAv"),
+        ({"middle": lambda x: layers.Subtract()([x, x * x])}, "SUB has no channels-fir"),
         ({"side": 18}, "padded unevenly. Pad by half"),
     ],
 )

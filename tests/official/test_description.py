@@ -17,7 +17,8 @@ def test_every_named_set_is_described_without_being_there():
 
 
 @pytest.mark.parametrize(
-    "arguments", [{}, {"train_examples": 1001}, {"validation_fraction": 0.13}]
+    "arguments",
+    [{}, {"train_examples": 1001}, {"validation_fraction": 0.13}, {"image_size": 12}],
 )
 def test_the_description_of_the_digits_is_what_loading_gives(arguments):
     data, told = (of("digits", **arguments) for of in (load, describe))
@@ -40,6 +41,7 @@ def test_steps_of_the_papers_recipes():
         ({"name": "mnist", "train_examples": 60_001}, "from 1 to the 60000 training"),
         ({"name": "mnist", "validation_fraction": 1.0}, "`validation_fraction` must"),
         ({"name": "mnist", "validation_fraction": 1e-6}, "hold out some of the 60000 tr"),
+        ({"name": "mnist", "image_size": 0}, "`image_size` must be at least 1"),
     ],
 )
 def test_bad_input_is_named(arguments, message):

@@ -266,6 +266,13 @@ def test_check_exists_refuses_others(name, message):
         check_exists(name)
 
 
+def test_efficientnet_does_not_normalise_normalised_images_again():
+    model = build_network("keras:EfficientNetB0", input_shape=(32, 32, 3), classes=2)
+    stem = keras.Model(model.input, model.get_layer("stem_conv_pad").output)
+    images = np.random.default_rng(0).normal(size=(1, 32, 32, 3)).astype("float32")
+    np.testing.assert_array_equal(stem(images)[:, :-1, :-1], images)
+
+
 def test_a_network_of_keras_applications_takes_normalised_images_to_logits():
     model = build_network("keras:MobileNetV3Small", input_shape=CIFAR, classes=7)
     assert model.output.shape == (None, 7)

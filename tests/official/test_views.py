@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from official.data.presentation import CentreCrop, RandomResizedCrop, WholePicture
+from official.data.presentation import (
+    CentreCrop,
+    RandomResizedCrop,
+    WholePicture,
+    large,
+    small,
+)
 
 
 def coordinates(height, width):
@@ -66,3 +72,29 @@ def test_grey_values_have_one_channel():
 def test_a_picture_of_another_size_is_refused():
     with pytest.raises(ValueError, match=r"12x12.* Received: 12x13"):
         WholePicture((12, 12))(coordinates(12, 13), 0)
+
+
+def test_whole_pictures_are_augmented_as_they_are_and_resized_then():
+    shown = small((4, 4)).of_size(8)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), np.uint8)
+    expected = [
+        np.asarray(Image.fromarray(image).resize((8, 8), Image.Resampling.BILINEAR))
+        for image in pixels
+    ]
+    assert shown.input_shape == (8, 8, 3)
+    np.testing.assert_array_equal(
+        shown.shown(pixels), shown.normalization(np.stack(expected))
+    )
+
+
+def test_grey_pictures_are_resized_too():
+    pixels = np.full((1, 4, 4, 1), 51, np.uint8)
+    found = small((4, 4), channels=1).of_size(6).shown(pixels)
+    np.testing.assert_allclose(found, np.full((1, 6, 6, 1), -0.6), rtol=1e-6)
+
+
+def test_parts_are_cut_out_of_large_pictures_in_the_size_asked_for():
+    shown = large().of_size(112)
+    assert shown.input_shape == (112, 112, 3)
+    assert shown.train_view == RandomResizedCrop(112)
+    assert shown.evaluation_view == CentreCrop(128, 112)

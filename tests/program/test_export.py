@@ -11,6 +11,7 @@ import pytest
 from absl.testing import flagsaver
 
 import dlth_tf as dlth
+from dlth_tf import evaluate as evaluate_program
 from dlth_tf import export as export_program
 from dlth_tf import exporting
 from dlth_tf.experiment.engine.folder import ExperimentFolder
@@ -271,7 +272,10 @@ def run_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("experiment")
     with flagsaver.flagsaver():
         program.flags.FLAGS(
-            ["train", *QUICK, "--method=scratch", f"--output_dir={folder}", "--export"]
+            [
+                *("train", *QUICK, "--method=scratch", f"--output_dir={folder}"),
+                *("--export", "--image_size=12"),
+            ]
         )
         assert program.main(["train"]) == 0
     return folder / "runs" / "scratch-0.9-seed0"
@@ -299,6 +303,17 @@ def test_training_exports_its_runs_when_asked(run_folder):
     assert told["classes"] == [str(digit) for digit in range(10)]
     assert told["flags"]["epochs"] == 2
     assert (run_folder / "export" / "saved_model.pb").exists()
+
+
+def test_images_were_shown_in_the_size_asked_for(run_folder, tmp_path):
+    (result,) = results_in(run_folder.parent.parent)
+    arguments = ("--dataset=digits", "--image_size=12", f"--json={tmp_path}/m.json")
+    with flagsaver.flagsaver():
+        exported = f"--saved_model={run_folder}/export"
+        evaluate_program.flags.FLAGS(["evaluate", exported, *arguments])
+        assert evaluate_program.main(["evaluate"]) == 0
+    measured = json.loads((tmp_path / "m.json").read_text())
+    assert measured["top1"] == result["test_accuracy"]
 
 
 def test_a_run_can_be_named_from_within_its_folder(run_folder, monkeypatch):

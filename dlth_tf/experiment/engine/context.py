@@ -57,6 +57,7 @@ class Context:
             "data_dir": self.data_dir,
             "train_examples": self.task.train_examples,
             "validation_fraction": self.task.validation_fraction,
+            "image_size": self.task.image_size,
         }
 
     def build_network(self, seed: int) -> keras.Model:

@@ -82,6 +82,7 @@ class Task:
     validation_fraction: float = 0.0
     mixed_precision: str | None = None
     sync_batch_norm: bool = False
+    image_size: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

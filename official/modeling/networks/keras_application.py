@@ -13,6 +13,7 @@ from official.common import choose
 from official.modeling import layers
 
 _PREFIX = "keras:"
+_PREPROCESSING = (keras.layers.Rescaling, keras.layers.Normalization)
 
 
 def check(name: str) -> None:
@@ -33,12 +34,22 @@ def build(name: str, *, input_shape: tuple[int, int, int], classes: int) -> kera
     # Images come normalised: its own preprocessing is left out where it is optional.
     options = {"include_preprocessing": False, "classifier_activation": None}
     known = inspect.signature(make).parameters
-    return make(
+    network = make(
         weights=None,
         input_shape=input_shape,
         classes=classes,
         **{option: value for option, value in options.items() if option in known},
     )
+    if any(isinstance(layer, _PREPROCESSING) for layer in network.layers):
+        return keras.models.clone_model(network, clone_function=_without_preprocessing)
+    return network
+
+
+def _without_preprocessing(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """EfficientNet's can't be left out by an option."""
+    if isinstance(layer, _PREPROCESSING):
+        return keras.layers.Identity(name=layer.name)
+    return type(layer).from_config(layer.get_config())
 
 
 def _maker(name: str) -> Callable[..., keras.Model]:
