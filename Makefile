@@ -2,6 +2,7 @@
 # make test         lint, types and tests, those of the library on JAX, too, and on torch
 # make with-torch   installs torch for these; it may bring gigabytes of CUDA
 # make test-long    the tests that take minutes each
+# make docs         the site, into site/
 # make mutants      whether tests notice changes of the code: half an hour for a sample;
 #                   `make mutants SAMPLE=9999` tries all, which takes hours
 PYTHON ?= python3
@@ -29,6 +30,9 @@ with-torch: $(VENV)/installed-for-tests
 test-long: $(VENV)/installed-for-tests
 	$(VENV)/bin/python -m pytest -m long
 
+docs: $(VENV)/installed-for-docs
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --quiet
+
 mutants: $(VENV)/installed-for-tests
 	$(VENV)/bin/python -m tests.mutants --sample=$(SAMPLE)
 
@@ -43,4 +47,8 @@ $(VENV)/installed-for-tests: $(VENV)/installed tests/requirements.txt
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	@touch $@
 
-.PHONY: quickstart test with-torch test-long mutants
+$(VENV)/installed-for-docs: $(VENV)/installed docs/requirements.txt
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt
+	@touch $@
+
+.PHONY: quickstart test with-torch test-long docs mutants

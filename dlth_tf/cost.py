@@ -80,7 +80,7 @@ def layer_costs(model: keras.Model, ticket: Ticket | None = None) -> ModelCost:
     Example:
 
     >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
-    >>> layer_costs(model).multiply_adds
+    >>> dlth.layer_costs(model).multiply_adds
     32
     """
     graph = require_graph(model)

@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-TOOLS = ("pytest", "hypothesis")
+TOOLS = ("pytest", "hypothesis", "sybil")
 
 
 def main() -> None:

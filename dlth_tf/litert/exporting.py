@@ -96,7 +96,8 @@ def export_litert(
 
     Example:
 
-    >>> ticket = dlth.random_ticket(model, {"*_expand": 0.9, "*_project": 0.9})
+    >>> pointwise = {"*_expand": 0.9, "*_project": 0.9}
+    >>> ticket = dlth.random_ticket(model, pointwise, seed=0)
     >>> model.fit(train, epochs=60, callbacks=[dlth.FixedTicket(ticket)])
     >>> print(dlth.export_litert(model, "model.tflite", storage="float16"))
     """

@@ -10,7 +10,9 @@ import numpy as np
 class LiteRTFile:
     """A LiteRT file with one input, as a function from a batch to outputs by name.
 
-    >>> LiteRTFile(Path("model.tflite").read_bytes())(images)["logits"]
+    >>> from dlth_tf.litert.running import LiteRTFile
+    >>> file = dlth.export_litert(model, "model.tflite")
+    >>> outputs = LiteRTFile(file.path.read_bytes())(images[:1])
 
     Raises:
         ValueError: it is damaged, or can't be run here.

@@ -76,7 +76,7 @@ def channel_groups(model: keras.Model, tables: Iterable[str] = ()) -> ChannelGro
 
     Example:
 
-    >>> groups = channel_groups(keras.applications.ResNet50(weights=None))
+    >>> groups = dlth.channel_groups(keras.applications.ResNet50(weights=None))
     >>> [(len(group), group.kernels) for group in groups.groups][:1]
     [(64, ('conv1_conv',))]
     >>> groups.whole

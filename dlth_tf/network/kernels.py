@@ -66,8 +66,8 @@ def maskable_kernels(
 
     Example:
 
-    >>> model = keras.Sequential([keras.Input((5, 8)), layers.LSTM(4)])
-    >>> list(maskable_kernels(model))
+    >>> model = keras.Sequential([keras.Input((5, 8)), keras.layers.LSTM(4)])
+    >>> list(dlth.maskable_kernels(model))
     ['lstm/kernel', 'lstm/recurrent_kernel']
     """
     kernels = {name: kernel for name, kernel, _ in _distinct_kernels(model, tables)}

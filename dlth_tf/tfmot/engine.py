@@ -95,6 +95,7 @@ def magnitude_ticket(
 
     Example:
 
+    >>> from dlth_tf.tfmot import magnitude_ticket
     >>> model.fit(train)
     >>> ticket = magnitude_ticket(model, sparsity=0.9)
 

@@ -156,7 +156,7 @@ class PerLayer(Distribution):
 
     Example:
 
-    >>> ticket = dlth.random_ticket(vgg, dlth.PerLayer("0-4:0.5,5:0.6"), seed=0)
+    >>> ticket = dlth.random_ticket(model, dlth.PerLayer("0-3:0.5,4:0.6"), seed=0)
 
     Source: Bai et al., ICLR 2022, appendix (VGG and MLP).
     """
@@ -219,7 +219,7 @@ class PerStage(Distribution):
 
     Example:
 
-    >>> ticket = dlth.random_ticket(resnet20, dlth.PerStage([0, 0.9, 0.9, 0.9, 0]), 0)
+    >>> ticket = dlth.random_ticket(model, dlth.PerStage([0, 0.9, 0.9, 0.9, 0]), 0)
 
     Source: Bai et al., ICLR 2022, section 4.1.
     """

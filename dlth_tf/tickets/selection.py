@@ -61,8 +61,8 @@ def random_ticket(
 
     Example:
 
-    >>> model = keras.applications.MobileNetV2(weights=None, classes=10)
-    >>> ticket = random_ticket(model, sparsity=0.9, seed=0)
+    >>> mobilenet = keras.applications.MobileNetV2(weights=None, classes=10)
+    >>> ticket = dlth.random_ticket(mobilenet, sparsity=0.9, seed=0)
 
     Source: Bai et al., "Dual Lottery Ticket Hypothesis", ICLR 2022, section 3.2.
     """
@@ -107,7 +107,7 @@ def magnitude_ticket(
 
     >>> initial = model.get_weights()
     >>> model.fit(train)
-    >>> ticket = magnitude_ticket(model, sparsity=0.9)
+    >>> ticket = dlth.magnitude_ticket(model, sparsity=0.9)
     >>> model.set_weights(initial)
 
     Half of the filters of a whole network, wherever they matter least:

@@ -190,7 +190,7 @@ def save(
     Example:
 
     >>> dlth.save("model.safetensors.xz", model, ticket, dtype="float16")
-    >>> fresh = build_the_same_model()
+    >>> fresh = build_model()
     >>> ticket = dlth.load("model.safetensors.xz", fresh)
     """
     if dtype not in (None, "float32", "float16"):

@@ -85,6 +85,7 @@ def load(
 
     Example:
 
+        >>> from official.data import load
         >>> data = load("digits", validation_fraction=0.1)
         >>> images, labels = next(iter(data.train_batches(64, seed=0)))
         >>> images.shape
@@ -136,6 +137,7 @@ def describe(
 
     Example:
 
+        >>> from official.data import describe
         >>> describe("imagenet").steps_per_epoch(256)
         5004
     """

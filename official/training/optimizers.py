@@ -81,6 +81,7 @@ class SGD(keras.optimizers.SGD):
 
     Example:
 
+        >>> from official.training.optimizers import SGD
         >>> model.compile(optimizer=SGD(0.1, momentum=0.9), loss="mse")
 
     Source: the note on momentum in the documentation of `torch.optim.SGD`.

@@ -83,6 +83,7 @@ class Recipe:
 
     Example:
 
+        >>> from official.training.recipe import Recipe
         >>> recipe = Recipe(200, 128, ((0, 0.1), (100, 0.01)), momentum=0.9, l2=5e-4)
         >>> optimizer = recipe.optimizer(steps_per_epoch=390)
     """

@@ -1,14 +1,7 @@
 """The tables of the documentation; `test_networks` builds the networks of theirs."""
 
-import pytest
-
 from official.data import DATASETS, describe
 from tests.official.tables import PAGE, table
-
-
-@pytest.mark.parametrize("column", ["published", "licence"])
-def test_the_readme_has_the_tables_of_the_page(column):
-    assert table("README.md", column) == table(PAGE, column)
 
 
 def test_the_data_sets_are_described_as_the_table_says():

@@ -83,6 +83,7 @@ def build_network(
 
     Example:
 
+        >>> from official.modeling.networks import build_network
         >>> build_network("resnet20", input_shape=(32, 32, 3), classes=10).count_params()
         271098
     """
