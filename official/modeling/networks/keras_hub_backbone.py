@@ -47,4 +47,6 @@ def build(name: str, *, input_shape: tuple[int, int, int], classes: int) -> kera
         image_shape=input_shape, patch_size=height // patches, **_BACKBONES[kind]
     )
     make = getattr(keras_hub.models, f"{kind}ImageClassifier")
-    return make(backbone, classes, head_dtype="float32")
+    task = make(backbone, classes, head_dtype="float32")
+    # The task has a `fit` of its own, which makes data sets of what it is given.
+    return keras.Model(task.input, task.output, name=f"keras_hub_{kind}")
