@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -12,7 +12,13 @@ import numpy as np
 from dlth_tf.network import channel_groups as channels
 from dlth_tf.network.kernels import input_axes, maskable_variables
 from dlth_tf.network.variables import walk_layers
-from dlth_tf.tickets.masks import Masks, highest_masks, random_masks, seed_of_draw
+from dlth_tf.tickets.masks import (
+    Masks,
+    highest_masks,
+    random_masks,
+    removed_count,
+    seed_of_draw,
+)
 from dlth_tf.tickets.sparsity import Pool, Shapes, check_filters, n_of_m
 
 _log = logging.getLogger(__name__)
@@ -189,11 +195,10 @@ class Filters:
 
         def draw(places: Sequence[int], sparsity: float | Fraction) -> list[np.ndarray]:
             earlier = None if kept is None else [kept[place] for place in places]
+            shapes = [(len(groups[place]),) for place in places]
             alone = len(places) == 1
             bits = seed_of_draw(seed, places[0] if alone else len(groups), earlier)
-            return random_masks(
-                [(len(groups[p]),) for p in places], sparsity, bits, earlier
-            )
+            return random_masks(shapes, sparsity, bits, earlier)
 
         return self._masks(draw)
 
@@ -223,16 +228,27 @@ class Filters:
             name: np.ones(tuple(variables[name].shape), np.bool_)
             for name in [*self._pools, *(n for n in axes if n in covered)]
         }
-        for places, sparsity in self._rivals():
-            for place, kept in zip(places, choose(places, sparsity), strict=True):
-                group, count = groups[place], int(kept.sum())
-                rounded = self._rounded(group, count)
-                if rounded != count:
-                    (kept,) = choose([place], 1 - Fraction(rounded, len(group)))
-                for channel in np.flatnonzero(~kept):
-                    for name, positions in group.channels[channel].items():
-                        np.moveaxis(masks[name], axes[name], 0)[list(positions)] = False
+        for place, count in self._counts(choose):
+            group = groups[place]
+            (kept,) = choose([place], 1 - Fraction(count, len(group)))
+            for channel in np.flatnonzero(~kept):
+                for name, positions in group.channels[channel].items():
+                    np.moveaxis(masks[name], axes[name], 0)[list(positions)] = False
         return masks
+
+    def _counts(
+        self, choose: Callable[..., list[np.ndarray]]
+    ) -> Iterator[tuple[int, int]]:
+        """The place of each group and how many channels it keeps."""
+        groups = self._groups.groups
+        for places, sparsity in self._rivals():
+            if len(places) > 1:
+                counts = [int(kept.sum()) for kept in choose(places, sparsity)]
+            else:
+                size = len(groups[places[0]])
+                counts = [size - removed_count(size, sparsity)]
+            for place, count in zip(places, counts, strict=True):
+                yield place, self._rounded(groups[place], count)
 
     def _rivals(self) -> list[tuple[list[int], float | Fraction]]:
         """The groups that compete, by their places, and what they lose together."""
@@ -252,9 +268,8 @@ class Filters:
         return step * min(max((2 * kept + step) // (2 * step), 1), most) or len(group)
 
     def _say_what_stays(self) -> None:
-        stay = {
-            n: why for n, why in self._groups.whole.items() if self._pools[n].sparsity
-        }
+        whole = self._groups.whole.items()
+        stay = {name: why for name, why in whole if self._pools[name].sparsity}
         if not self._groups.groups and stay:
             reasons = "; ".join(f"'{name}': {why}" for name, why in stay.items())
             raise ValueError(f"The model has no filter that could be removed. {reasons}")

@@ -188,6 +188,13 @@ def test_rounded_tickets_are_nested():
     assert left(second)["stage3_block0_conv1"] == 24
 
 
+def test_a_rounded_ticket_may_remove_more_than_its_sparsity_within_another():
+    filters = {"unit": "filter", "round_to": 8}
+    first = dlth.random_ticket(hidden(40), 0.325, seed=0, **filters)
+    second = dlth.random_ticket(hidden(40), 0.35, seed=0, within=first, **filters)
+    assert left(first)["of_40"] == left(second)["of_40"] == 24
+
+
 @pytest.mark.parametrize(
     ("how", "said"),
     [
