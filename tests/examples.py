@@ -91,6 +91,7 @@ def _write(example: Example) -> None:
 def _run(example: Example) -> None:
     beside_python = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": beside_python, "PYTHONPATH": str(ROOT)}
+    environment["OMP_NUM_THREADS"] = "1"  # torch's threads wait for one another.
     command = ["bash", "-euo", "pipefail", "-c", example.parsed]
     subprocess.run(command, check=True, cwd=example.namespace["folder"], env=environment)
 

@@ -23,4 +23,5 @@ def _parts(cell: dict) -> Iterator[str]:
     source = "".join(cell["source"])
     yield source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```"
     for output in cell.get("outputs", ()):
-        yield f"```text\n{''.join(output['text'])}\n```"
+        if output.get("name") == "stdout":
+            yield f"```text\n{''.join(output['text'])}\n```"
