@@ -1,10 +1,7 @@
-"""The examples of two pages, run from top to end; their studies, shortened, are long."""
+"""The page about trained networks, shortened; whole it is one of the long examples."""
 
 import re
 from pathlib import Path
-
-import numpy as np
-import pytest
 
 import dlth_tf as dlth
 
@@ -32,12 +29,3 @@ def test_what_was_extruded_of_a_trained_network_is_not_missed(tmp_path, monkeypa
     assert page["small"].count_params() < model.count_params() / 4
     before_finetuning = dlth.shrink(model, page["ticket"])
     assert accuracy(before_finetuning) > accuracy(model) - 5
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(
-    ("page", "found"), [("adaptive_optimizers.md", "found"), ("pretrained.md", "table")]
-)
-def test_studies_run(page, found, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert np.isfinite(ran(page, None, EPOCHS=2, SEEDS=2)[found]).all()
