@@ -43,8 +43,7 @@ def random_ticket(
             rest is drawn from what it keeps (nested tickets of growing sparsity).
         unit: what is removed as a whole: `"weight"`; or N:M such as `"2:4"`, where of
             every 4 consecutive weights along a kernel's input axis 2 are kept; its
-            sparsity is 1 - N/M; or `"filter"`: filters, heads and hidden units, coupled
-            as `dlth_tf.channel_groups` finds them.
+            sparsity is 1 - N/M; or `"filter"`, see `dlth_tf.channel_groups`.
 
     Raises:
         ValueError: a sparsity outside [0, 1) or below that of `within`, a `within` that
