@@ -84,13 +84,15 @@ def _single_weights(model: keras.Model) -> str:
 def _kinds(model: keras.Model, groups: dlth.ChannelGroups) -> str:
     """How many kernels lose filters, heads or hidden units."""
     ranks = {n: len(kernel.shape) for n, kernel in dlth.maskable_kernels(model).items()}
-    kinds: collections.Counter = collections.Counter()
+    kinds: dict[str, set[str]] = collections.defaultdict(set)
     for group in groups.groups:
         attention = any(name.endswith("attention_output") for name in group.kernels)
         convolution = any(ranks[name] > 3 for name in group.kernels)
         kind = "heads" if attention else "filters" if convolution else "hidden units"
-        kinds[kind] += len(set(group.kernels))
-    return ", ".join(f"{kind} ({n} of {len(ranks)} kernels)" for kind, n in kinds.items())
+        kinds[kind] |= set(group.kernels)
+    return ", ".join(
+        f"{kind} ({len(of)} of {len(ranks)} kernels)" for kind, of in kinds.items()
+    )
 
 
 def _reasons(of_kernels: Iterable[str]) -> str:

@@ -18,6 +18,11 @@ def layers_within(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     return layer._layers
 
 
+def is_of_applications(layer: Any) -> bool:
+    """Whether a layer is one that networks of `keras.applications` alone are made of."""
+    return type(layer).__module__.startswith("keras.src.applications.")
+
+
 def own_variables(layer: keras.layers.Layer) -> list[keras.Variable]:
     """A layer's variables without those of the layers within it."""
     states = [generator.state for generator in layer._seed_generators]

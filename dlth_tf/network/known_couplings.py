@@ -11,6 +11,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from dlth_tf.keras_internals import is_of_applications
 from dlth_tf.network.variables import walk_layers
 
 _FEED_FORWARD = (
@@ -75,13 +76,13 @@ def known_couplings(layer: Any) -> list | None:
     What its configuration can't express is not among it: BERT's heads, as their size is
     the width divided by their number.
     """
-    module = type(layer).__module__
     if isinstance(layer, layers.MultiHeadAttention | layers.GroupQueryAttention):
         return [_heads(dict(walk_layers(layer)), 1, layer.get_config())]
-    if module.startswith("keras.src.applications."):
+    if is_of_applications(layer):
         known = _APPLICATIONS.get(type(layer).__name__)
         return known(layer) if known else None
-    return _of_blocks(layer) if module.startswith("keras_hub.") else None
+    in_hub = type(layer).__module__.startswith("keras_hub.")
+    return _of_blocks(layer) if in_hub else None
 
 
 def _of_blocks(holder: Any) -> list | None:
