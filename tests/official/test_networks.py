@@ -300,7 +300,9 @@ def test_a_vision_transformer_has_no_part_of_a_patch():
         build_network("vit-1-64", input_shape=(30, 32, 3), classes=10)
 
 
-@pytest.mark.parametrize("name", ["ViT", "DeiT", "SwinTransformer"])
+@pytest.mark.parametrize(
+    "name", ["ViT", "DeiT", pytest.param("SwinTransformer", marks=pytest.mark.long)]
+)
 def test_a_network_of_keras_hub_takes_images_to_logits(name):
     pytest.importorskip("keras_hub", reason="keras-hub is not installed")
     model = build_network(f"keras_hub:{name}", input_shape=CIFAR, classes=7)
