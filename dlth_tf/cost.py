@@ -3,7 +3,9 @@
 import dataclasses
 import math
 import re
+from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import keras
 from keras import layers, tree
@@ -62,15 +64,16 @@ def layer_costs(model: keras.Model, ticket: Ticket | None = None) -> ModelCost:
     h x w output takes 9 * c * d * h * w. A recurrent layer takes those of its kernels at
     every time step; an embedding looks up, and multiplies only where it is called in
     reverse. Biases, normalisation, activations and pooling multiply by no kernel and
-    count as none. A layer that is used twice costs twice; its parameters count once.
+    count as none, like an attention's products of queries, keys and values. A layer that
+    is used twice costs twice; its parameters count once.
 
     What the masks leave is what a machine that skips every zero would compute. How much
     a ticket of whole filters saves on any machine: `layer_costs(dlth.shrink(...))`.
 
     Args:
         model: a functional or Sequential model whose inputs have fixed sizes, nested at
-            will. Layers inside layers of other kinds are counted as one, without
-            multiply-adds.
+            will. Layers inside of other layers, as in `MultiHeadAttention` and KerasHub's
+            encoders, are counted one by one.
         ticket: whose masks to count; None: everything is kept.
 
     Raises:
@@ -92,6 +95,46 @@ def layer_costs(model: keras.Model, ticket: Ticket | None = None) -> ModelCost:
     return ModelCost(costs, **sums)
 
 
+def _has_layers(layer: layers.Layer) -> bool:
+    whole = isinstance(layer, _RECURRENT)
+    return not whole and any(True for _ in walk_layers(layer))
+
+
+def _call_on_symbols(
+    layer: layers.Layer, args: tuple, kwargs: dict, visit: Callable
+) -> None:
+    """Visits each call of a layer inside of one, with its inputs and its output."""
+    own_call, within = layers.Layer.__call__, [layer]
+
+    def one(tensor: Any) -> Any:
+        symbolic = isinstance(tensor, keras.KerasTensor)
+        return (
+            keras.KerasTensor((1, *tensor.shape[1:]), tensor.dtype)
+            if symbolic
+            else tensor
+        )
+
+    def call(inner: layers.Layer, *args: Any, **kwargs: Any) -> Any:
+        if not _has_layers(within[-1]):
+            return own_call(inner, *args, **kwargs)
+        within.append(inner)
+        try:
+            outputs = own_call(inner, *args, **kwargs)
+        finally:
+            within.pop()
+        inputs = [x for x in tree.flatten([args, kwargs]) if hasattr(x, "shape")]
+        if not _has_layers(inner):
+            # Of one example; but windows of an image may be examples to their attention.
+            output = tree.flatten(outputs)[0]
+            visit(inner, inputs, output, times=output.shape[0])
+        return outputs
+
+    args, kwargs = tree.map_structure(one, (args, kwargs))
+    with mock.patch.object(layers.Layer, "__call__", call):
+        # Not the layer's own, which may know its output without its layers.
+        keras.Operation.compute_output_spec(layer, *args, **kwargs)
+
+
 class _Count:
     def __init__(self, model: keras.Model, kept: dict[int, int]):
         self._kept = kept
@@ -107,10 +150,14 @@ class _Count:
         if any(None in x.shape[1:] for x in outputs):
             outputs = tree.flatten(operation.compute_output_spec(*args, **kwargs))
         if isinstance(operation, layers.Layer):
+            if _has_layers(operation):
+                _call_on_symbols(operation, args, kwargs, self._add)
             self._add(operation, inputs, outputs[0])
         return outputs
 
-    def _add(self, layer: layers.Layer, inputs: list, output: Any) -> None:
+    def _add(
+        self, layer: layers.Layer, inputs: list, output: Any, times: int = 1
+    ) -> None:
         path = self._paths[id(layer)]
         steps = inputs[0].shape[1:2] if isinstance(layer, _RECURRENT) else ()
         if None in (*steps, *output.shape[1:]):
@@ -126,7 +173,8 @@ class _Count:
             shape = tuple(output.shape[1:])
             cost = LayerCost(path, type(layer).__name__, shape, size, 0, kept, 0)
             self.costs[id(layer)] = cost
-        cost, positions = self.costs[id(layer)], _positions(layer, inputs, output)
+        cost = self.costs[id(layer)]
+        positions = times * _positions(layer, inputs, output)
         size, kept = self._sizes(_multiplied(layer)) if positions else (0, 0)
         self.costs[id(layer)] = dataclasses.replace(
             cost,

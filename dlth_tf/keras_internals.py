@@ -18,6 +18,11 @@ def layers_within(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     return layer._layers
 
 
+def is_of_applications(layer: Any) -> bool:
+    """Whether a layer is one that networks of `keras.applications` alone are made of."""
+    return type(layer).__module__.startswith("keras.src.applications.")
+
+
 def own_variables(layer: keras.layers.Layer) -> list[keras.Variable]:
     """A layer's variables without those of the layers within it."""
     states = [generator.state for generator in layer._seed_generators]
@@ -56,6 +61,14 @@ def float64_kept() -> contextlib.AbstractContextManager:
 def innermost(optimizer: Any) -> keras.optimizers.Optimizer:
     """The optimizer that updates weights, within one that scales the loss."""
     return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def optimizer_of(optimizer: Any, variable: keras.Variable) -> Any:
+    """The one that updates a variable, of those that a `MultiOptimizer` is made of."""
+    for part in getattr(optimizer, "optimizers", ()):
+        if any(own is variable for own in part._trainable_variables):
+            return part
+    return optimizer
 
 
 def trained_variables(optimizer: Any) -> list[keras.Variable]:

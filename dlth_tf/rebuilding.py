@@ -1,6 +1,7 @@
 """A trained network made anew: smaller, without what a ticket removes, or faster."""
 
 import collections
+import math
 from typing import Any
 
 import keras
@@ -77,6 +78,16 @@ class _KeptChannels:
             # A ticket made elsewhere may remove all filters of a layer.
             if not self._of(use.ids).any():
                 self._kept[self._roots[use.ids[0]]] = True
+        for rows in self._couplings.alike:
+            # One number counts them all: each keeps what the fullest one does of its own.
+            parts = math.gcd(*map(len, rows))
+            kept = [np.count_nonzero(self._of(row)) for row in rows]
+            most = max(
+                -(-n * parts // len(row)) for n, row in zip(kept, rows, strict=True)
+            )
+            for n, row in zip(kept, rows, strict=True):
+                removed = self._roots[row[~self._of(row)]]
+                self._kept[removed[: most * len(row) // parts - n]] = True
 
     def _of(self, ids: np.ndarray) -> np.ndarray:
         return self._kept[self._roots[ids]]

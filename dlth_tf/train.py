@@ -142,6 +142,7 @@ class _Program:
         from dlth_tf.experiment.running import check_runs
 
         check_runs(runs, context)
+        command_line.show(f"Recipe: {self.experiment.protocol.recipe.title}.")
         command_line.show(describe(runs, context))
         command_line.show(layer_tables(runs, context))
         return 0

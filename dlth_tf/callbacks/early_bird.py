@@ -1,6 +1,7 @@
 """Early-Bird: knowing the winning ticket long before training ends."""
 
 import math
+from typing import Literal
 
 import keras
 import numpy as np
@@ -28,7 +29,7 @@ class EarlyBird(StepCallback):
         sparsity: of the ticket, as for `random_ticket`.
         threshold: distance under which two masks count as the same, in (0, 1].
         window: epochs that must agree, at least 2.
-        unit: what is removed as a whole, as for `random_ticket`.
+        unit, round_to, importance: as for `magnitude_ticket`.
 
     Attributes:
         ticket: the latest ticket.
@@ -56,6 +57,8 @@ class EarlyBird(StepCallback):
         threshold: float = 0.1,
         window: int = 5,
         unit: str = "weight",
+        round_to: int = 1,
+        importance: Literal["filter", "group"] = "filter",
     ):
         super().__init__()
         if not 0 < threshold <= 1:
@@ -66,6 +69,8 @@ class EarlyBird(StepCallback):
         self.threshold = threshold
         self.window = window
         self.unit = unit
+        self.round_to = round_to
+        self.importance = importance
         self.ticket: Ticket | None = None
         self.settled_epoch: int | None = None
 
@@ -77,8 +82,10 @@ class EarlyBird(StepCallback):
         self.ticket = self.settled_epoch = None
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        ticket = self.ticket = magnitude_ticket(self.model, self.sparsity, self.unit)
-        latest = np.concatenate([m.ravel() for m in ticket.masks.values()])
+        how = self.unit, self.round_to, self.importance
+        ticket = self.ticket = magnitude_ticket(self.model, self.sparsity, *how)
+        kernels = kernel_shapes(self.model)
+        latest = np.concatenate([ticket.masks[name].ravel() for name in kernels])
         masks = np.vstack([ops.convert_to_numpy(self._masks)[1:], latest])
         drawn = int(ops.convert_to_numpy(self._drawn)) + 1
         self._masks.assign(masks), self._drawn.assign(drawn)

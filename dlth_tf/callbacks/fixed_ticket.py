@@ -44,6 +44,12 @@ class FixedTicket(StepCallback):
     def on_train_begin(self, logs: dict | None = None) -> None:
         self.ticket.apply(self._trained)
 
+    def before_update(self, update: Update) -> None:
+        if update.optimizer.clipnorm or update.optimizer.global_clipnorm:
+            # Removed weights have a gradient, too, which is no part of the network's.
+            for kernel, mask in self._masked:
+                update.mask_gradient(kernel, mask)
+
     def after_update(self, update: Update) -> None:
         for kernel, mask in self._masked:
             update.keep_zero(kernel, mask)

@@ -1,12 +1,14 @@
 """Random Sparse Network Transformation: the penalty that extrudes, as a callback."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from dlth_tf import keras_internals
 from dlth_tf.callbacks.schedules import PenaltyGrowth
 from dlth_tf.step.callback import StepCallback
 from dlth_tf.step.update import Update
@@ -14,15 +16,29 @@ from dlth_tf.tickets.ticket import Ticket, as_ticket
 
 _log = logging.getLogger(__name__)
 
+_ADAPTIVE = (
+    *(keras.optimizers.Adadelta, keras.optimizers.Adafactor, keras.optimizers.Adagrad),
+    *(keras.optimizers.Adam, keras.optimizers.Adamax, keras.optimizers.Lamb),
+    *(keras.optimizers.Lion, keras.optimizers.Muon, keras.optimizers.Nadam),
+    keras.optimizers.RMSprop,
+)
+"""Those that would normalise a penalty's gradient away with the rest."""
+
 
 class RandomSparseTransformation(StepCallback):
     """Transforms a network so that a ticket of it trains like a winning one.
 
     While the dense network trains, a growing L2 penalty on exactly the weights about to
     be removed, lambda_t / 2 * ||(1 - m) * W||^2, pushes what they know into the weights
-    that stay. Begin with a randomly initialised network, not a trained one; go on with
-    `FixedTicket`. The penalty acts through its gradient: the loss that `fit` reports
-    stays the data's.
+    that stay. Begin with a randomly initialised network for a dual lottery ticket, or
+    with a trained one to prune it; go on with `FixedTicket`, or with `shrink` where whole
+    filters go. The loss that `fit` reports stays the data's: the penalty acts
+
+    - coupled: lambda * (1 - m) * W is added to the gradient, as in the paper, whose
+      optimizer is SGD; or
+    - decoupled: min(rate * lambda, 1) * (1 - m) * W, at the learning rate of that step,
+      is subtracted beside the optimizer's own step, as AdamW does for weight decay. An
+      adaptive optimizer would divide a gradient by its size, and with it the penalty.
 
     At the end of each epoch `logs` gains `penalty` (lambda), `kept_magnitude` and
     `removed_magnitude` (mean absolute values): the second goes to zero. With `hold`
@@ -38,6 +54,11 @@ class RandomSparseTransformation(StepCallback):
         power: lambda grows like x, x^2 or x^3.
         initial_step: optimizer steps of this transformation that were done before, when
             a transformation goes on from a checkpoint.
+        decoupled: which of the two forms. None follows the optimizer: decoupled with
+            Keras's Adam, AdamW, Adamax, Nadam, Lamb, Lion, Muon, RMSprop, Adagrad,
+            Adadelta, Adafactor and their subclasses, coupled with any other. (Ftrl and
+            ScheduleFreeAdamW compute weights anew from what they remember, and undo what
+            is subtracted.)
 
     Raises:
         ValueError: a value out of its range, or, in `fit`, a ticket that does not fit.
@@ -48,7 +69,9 @@ class RandomSparseTransformation(StepCallback):
     >>> model.fit(train, epochs=30, callbacks=[dlth.RandomSparseTransformation(ticket)])
     >>> model.fit(train, epochs=60, callbacks=[dlth.FixedTicket(ticket)])
 
-    Source: Bai et al., "Dual Lottery Ticket Hypothesis", ICLR 2022, section 3.3.
+    Source: Bai et al., "Dual Lottery Ticket Hypothesis", ICLR 2022, section 3.3;
+    Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, algorithm 2
+    (the decoupled form).
     """
 
     is_saved = True
@@ -62,9 +85,11 @@ class RandomSparseTransformation(StepCallback):
         hold: int | None = None,
         power: int = 1,
         initial_step: int = 0,
+        decoupled: bool | None = None,
     ):
         super().__init__(initial_step)
         self.ticket = as_ticket(ticket)
+        self.decoupled = decoupled
         self.schedule = PenaltyGrowth(growth, every, bound, hold, power)
 
     def build(self, model: keras.Model) -> None:
@@ -81,18 +106,57 @@ class RandomSparseTransformation(StepCallback):
                 )
             self._kept.append((kernel, self.variable(mask, "bool", "mask", like=kernel)))
 
+    @property
+    def form(self) -> str:
+        """The penalty's form in this training, in words: coupled or decoupled.
+
+        It is both, "coupled and decoupled", with a `MultiOptimizer` of both kinds.
+        """
+        optimizer = keras_internals.innermost(self._trained.optimizer)
+        apart = {self._is_decoupled(kernel, optimizer) for kernel, _ in self._kept}
+        return " and ".join("decoupled" if one else "coupled" for one in sorted(apart))
+
+    def begin(self) -> None:
+        if self._kept:
+            _log.info("The penalty on what the ticket removes is %s.", self.form)
+
     def before_update(self, update: Update) -> None:
         """Adds lambda * (1 - m) * W, the gradient of lambda / 2 * ||(1 - m) * W||^2."""
+        penalty = self._penalty(update)
+        for kernel, mask in self._kept:
+            if not self._is_decoupled(kernel, update.optimizer):
+                update.add_to_gradient(kernel, _removed(mask, times=penalty))
+
+    def around_update(self, update: Update, optimize: Callable) -> Callable:
+        """Subtracts rate * lambda * (1 - m) * W, beside an adaptive optimizer's step."""
+        parts = [
+            (kernel, _removed(mask, times=self._fraction(update, kernel)))
+            for kernel, mask in self._kept
+            if self._is_decoupled(kernel, update.optimizer)
+        ]
+
+        def subtract_and_optimize(gradients: list) -> None:
+            # Before the step, so that averages of the weights take it in.
+            for kernel, part in parts:
+                update.subtract(kernel, part)
+            optimize(gradients)
+
+        return subtract_and_optimize
+
+    def _is_decoupled(self, kernel: keras.Variable, optimizer: Any) -> bool:
+        if self.decoupled is not None:
+            return self.decoupled
+        return isinstance(keras_internals.optimizer_of(optimizer, kernel), _ADAPTIVE)
+
+    def _fraction(self, update: Update, kernel: keras.Variable) -> Any:
+        """What the decoupled form takes of a weight: all of it, at the most."""
+        rate = ops.cast(update.learning_rate(kernel), "float32")
+        return ops.minimum(rate * self._penalty(update), 1.0)
+
+    def _penalty(self, update: Update) -> Any:
         values = self.schedule.values
         place = (update.step + self.initial_step) // self.schedule.every
-        penalty = ops.take(values, ops.minimum(place, len(values) - 1))
-        for kernel, mask in self._kept:
-
-            def extrusion(weights: Any, mask: Any = mask.value) -> Any:
-                removed = ops.where(mask, ops.zeros((), weights.dtype), weights)
-                return ops.cast(penalty, weights.dtype) * removed
-
-            update.add_to_gradient(kernel, extrusion)
+        return ops.take(values, ops.minimum(place, len(values) - 1))
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._steps_at_most = self.step
@@ -124,6 +188,17 @@ class RandomSparseTransformation(StepCallback):
                 self.schedule.bound,
                 self.schedule.growth_steps + 1,
             )
+
+
+def _removed(mask: keras.Variable, times: Any) -> Callable:
+    """The weights that a mask removes, times a number, as a function of all weights."""
+    kept = mask.value
+
+    def removed(weights: Any) -> Any:
+        zero = ops.zeros((), weights.dtype)
+        return ops.cast(times, weights.dtype) * ops.where(kept, zero, weights)
+
+    return removed
 
 
 def _mean_magnitudes(model: keras.Model, ticket: Ticket) -> tuple[float, float]:

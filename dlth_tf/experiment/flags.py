@@ -22,7 +22,7 @@ from dlth_tf.experiment.plan.runs import Experiment
 from official import data
 from official.common import DEFINE_path
 from official.modeling import networks
-from official.training.recipe import parse_learning_rate
+from official.training.recipe import OPTIMIZERS, SCHEDULES, parse_learning_rate
 
 FLAGS = flags.FLAGS
 DESCRIBED = flags.FlagValues()
@@ -122,6 +122,20 @@ _string(
     "What is removed as a whole: weight; N:M, such as 2:4: of every 4 consecutive "
     "weights along the inputs 2 are kept, at --sparsity=0.5; or filter.",
 )
+_integer(
+    "round_to",
+    1,
+    "With --unit=filter: the channels that coupled layers keep are rounded to the "
+    "nearest multiple of so many, such as 8; fewer channels than that stay whole.",
+)
+_enum(
+    "importance",
+    "filter",
+    ["filter", "group"],
+    "With --unit=filter, of magnitudes: filter: the L1 norm of the filters that make a "
+    "channel; group: the L2 norm of all weights that make it or take it in, relative to "
+    "the mean of its layer, which --distribution=global can compare between layers.",
+)
 
 _bool(
     "shrink",
@@ -165,8 +179,9 @@ _string(
     "model",
     "quickstart_cnn",
     f"The network: {', '.join(networks.NETWORKS)}. wrn-28-10 is a wide residual network, "
-    "mobilenetv1-0.25 one of a quarter of the filters, keras:NAME any network of "
-    "keras.applications.",
+    "mobilenetv1-0.25 one of a quarter of the filters, vit-12-192 a vision transformer, "
+    "keras:NAME any network of keras.applications, keras_hub:NAME (ViT, DeiT, "
+    "SwinTransformer) a small one of KerasHub, which needs `pip install keras-hub`.",
 )
 
 _integer(
@@ -174,12 +189,46 @@ _integer(
 )
 _integer("batch_size", 128, "Images per step in pretraining and finetuning.")
 _string(
+    "optimizer",
+    "sgd",
+    f"The optimizer of every stage: {', '.join(OPTIMIZERS)}. sgd has --momentum, and "
+    "--l2; the others have Keras's defaults, --l2=0 and --weight_decay.",
+)
+_string(
     "learning_rate",
     "0:0.1,100:0.01,150:0.001",
-    "Learning rates of pretraining and finetuning, as epoch:rate from which it holds.",
+    "Learning rates of pretraining and finetuning, as epoch:rate from which it holds; "
+    "for --schedule=cosine one number.",
+)
+_enum(
+    "schedule",
+    "constant",
+    SCHEDULES,
+    "How the rate of pretraining and finetuning goes on: constant until the next one, or "
+    "down to 0 at the end along a cosine, after --warmup_epochs.",
+)
+_integer(
+    "warmup_epochs", 0, "Epochs in which a cosine's rate rises from 0, before it falls."
 )
 _float("momentum", 0.9, "Momentum of SGD, in every stage.")
 _float("l2", 5e-4, "Weight decay in every stage, coupled: it goes through the momentum.")
+_float(
+    "weight_decay",
+    0.0,
+    "Weight decay of the kernels in every stage, decoupled, as AdamW's: with each step "
+    "they lose the rate times this.",
+)
+_float(
+    "clip_norm",
+    0.0,
+    "Length that the gradient of all weights together is cut to, in every stage, what "
+    "--l2 and sgd's penalty of rst add included; 0: none. Replicas cut each its part.",
+)
+_float(
+    "label_smoothing",
+    0.0,
+    "Part of each label that all classes share, in every stage: 0.1 is usual.",
+)
 
 _float("penalty_growth", 1e-4, "rst: what the penalty's rate gains at a time (eta).")
 _integer("penalty_every", 5, "rst: optimizer steps between two gains (v).")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from dlth_tf.experiment.command_line import FAILURE, say, with_advice
@@ -117,14 +118,7 @@ def export_run(
     metadata, and raises what `dlth_tf.exporting.export` does.
     """
     row, task = run.row, run.task
-    experiment = files.ExperimentFolder(run.folder.parent.parent)
-    network = networks.build_network(
-        task.network, input_shape=data.input_shape, classes=data.classes
-    )
-    if row.shrunk_by:
-        shrunk_by = experiment.stage_named(row.shrunk_by)
-        network = shrink(network, Ticket.load(shrunk_by / files.TICKET))
-    set_weights(network, files.read_weights(experiment.stage_named(row.stages[-1])))
+    network = trained_network(run, data)
     recorded = ("method", "sparsity", "seed", "weights_left", "flags", "versions", "run")
     metadata = {
         "network": task.network,
@@ -142,7 +136,21 @@ def export_run(
         seen = data.as_they_come() if normalization_inside else data
         number = min(_REPRESENTATIVE, data.train_size)
         litert["images"], _ = next(iter(seen.train_batches(number, seed=0)))
-    return export(plain(network), folder, normalization, formats, metadata, litert)
+    return export(network, folder, normalization, formats, metadata, litert)
+
+
+def trained_network(run: FinishedRun, data: ImageData) -> keras.Model:
+    """A run's network with its last weights, in Keras's own layers alone."""
+    row, task = run.row, run.task
+    experiment = files.ExperimentFolder(run.folder.parent.parent)
+    network = networks.build_network(
+        task.network, input_shape=data.input_shape, classes=data.classes
+    )
+    if row.shrunk_by:
+        shrunk_by = experiment.stage_named(row.shrunk_by)
+        network = shrink(network, Ticket.load(shrunk_by / files.TICKET))
+    set_weights(network, files.read_weights(experiment.stage_named(row.stages[-1])))
+    return plain(network)
 
 
 def litert_accuracy(

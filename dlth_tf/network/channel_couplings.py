@@ -44,6 +44,8 @@ class Couplings:
         self._reasons: dict[int, str] = {}
         self.uses: dict[tuple[int, int], Use] = {}
         """By variable and axis, in the order of the graph."""
+        self.alike: list[list[np.ndarray]] = []
+        """Rows of channels of which equally many must be left: one number counts them."""
         self._sized: dict[int, tuple[list[np.ndarray], Callable | None]] = {}
 
     def new(self, count: int) -> np.ndarray:

@@ -7,11 +7,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from dlth_tf.keras_internals import functional_graph
 from dlth_tf.network.channel_couplings import Call, Channels, Couplings, LeftWhole
 from dlth_tf.network.channel_rules import follow
 from dlth_tf.network.graph import require_graph, run_graph
 from dlth_tf.network.kernels import maskable_kernels, maskable_variables
+from dlth_tf.network.stated_couplings import (
+    follow_stated,
+    graph_within,
+    stated_couplings,
+)
 
 MODEL_INPUT = "its channels are those of the model's input"
 MODEL_OUTPUT = "its channels are those of the model's output"
@@ -52,20 +56,23 @@ class ChannelGroups:
 
 
 def channel_groups(model: keras.Model, tables: Iterable[str] = ()) -> ChannelGroups:
-    """Finds, from a model's graph, which filters can only be removed together.
+    """Finds which filters, heads and hidden units can only be removed together.
 
     Channels that are added to or multiplied with each other are coupled, and so is the
     output of a depthwise convolution with its input; a residual network whose shortcuts
     pad channels with zeros has groups that run through one, two or three of its stages.
-    Names play no part. Layers whose effect on channels is not known are left whole, with
-    what is coupled to them, and a reason is given.
+    Layers whose effect on channels is not known are left whole, with what is coupled to
+    them, and a reason is given. Heads of attention go with their queries, keys, values
+    and outputs; a layer of one's own says by a method `get_channel_couplings` what can be
+    removed within it, see `docs/structured_tickets.md`.
 
     Args:
         model: a functional or Sequential model, nested at will.
         tables: as for `dlth_tf.maskable_kernels`; they are left whole.
 
     Raises:
-        ValueError: the model has no graph (it is subclassed), or no kernels.
+        ValueError: the model has no graph (it is subclassed), or no kernels, or what a
+            layer says of its couplings does not fit it.
 
     Example:
 
@@ -97,7 +104,7 @@ class Analysis:
         """Why nothing is known of the channels of a layer or variable, by its id."""
         graph = require_graph(model)
         inputs = [self._whole(tensor, MODEL_INPUT) for tensor in graph.inputs]
-        for outputs in run_graph(graph, inputs, self._visit):
+        for outputs in self._visit(model, tuple(inputs), {}, graph.outputs):
             self.couplings.keep(outputs.ids, MODEL_OUTPUT, override=True)
         names = {id(v): name for name, v in maskable_variables(model, tables).items()}
         masked = [use for use in self.couplings.uses.values() if use.masked]
@@ -122,34 +129,50 @@ class Analysis:
     def _visit(self, operation: Any, args: tuple, kwargs: dict, outputs: list) -> list:
         values = keras.tree.flatten([args, kwargs])
         tensors = [value for value in values if isinstance(value, Channels)]
-        graph = functional_graph(operation)
+        graph = graph_within(operation)
         try:
             if id(operation) in self.reasons:
                 raise LeftWhole(self.reasons[id(operation)])
             if graph is not None:
                 self.couplings.size(operation, [x.ids for x in tensors])
                 return run_graph(graph, tensors, self._visit)
+            return self._follow(operation, tensors, values, outputs)
+        except LeftWhole as reason:
+            self.reasons[id(operation)] = str(reason)
+            said = f"layer '{operation.name}' is left whole: {reason}"
+            own = {id(variable) for variable in getattr(operation, "variables", ())}
+            self.reasons.update(dict.fromkeys(own, said))
+            for use in self.couplings.uses.values():
+                if id(use.variable) in own:
+                    self.couplings.keep(use.ids, said)
+            for ids in self.couplings.sized(operation)[0]:
+                self.couplings.keep(ids, said)
+            return self._keep_width(tensors, outputs, said)
+
+    def _follow(
+        self, operation: Any, tensors: list[Channels], values: list, outputs: list
+    ) -> list[Channels]:
+        """The channels of the outputs of a layer or operation."""
+        stated = stated_couplings(operation)
+        if len(outputs) != 1 and not isinstance(operation, keras.Model):
+            raise LeftWhole("it has several outputs")
+        call = Call(operation, tensors, outputs[0], self.couplings)
+        if stated is None:
             if hasattr(operation, "get_prunable_weights"):
                 raise LeftWhole("it says itself which of its weights can be masked")
-            if len(outputs) != 1:
-                raise LeftWhole("it has several outputs")
-            call = Call(operation, tensors, outputs[0], self.couplings)
             return [follow(call, values)]
-        except LeftWhole as reason:
-            return self._leave_whole(operation, tensors, outputs, str(reason))
+        if (passed := follow_stated(call, stated)) is not None:
+            return [passed]
+        said = f"no argument of layer '{operation.name}' counts its units alone"
+        self.reasons.update({id(variable): said for variable in operation.variables})
+        said = f"layer '{operation.name}' keeps its width"
+        return self._keep_width(tensors, outputs, said)
 
-    def _leave_whole(
-        self, operation: Any, tensors: list[Channels], outputs: list, reason: str
+    def _keep_width(
+        self, tensors: list[Channels], outputs: list, said: str
     ) -> list[Channels]:
-        self.reasons[id(operation)] = reason
-        said = f"layer '{operation.name}' is left whole: {reason}"
-        own = {id(variable) for variable in getattr(operation, "variables", ())}
-        self.reasons.update(dict.fromkeys(own, said))
-        for use in self.couplings.uses.values():
-            if id(use.variable) in own:
-                self.couplings.keep(use.ids, said)
-        for ids in [*(x.ids for x in tensors), *self.couplings.sized(operation)[0]]:
-            self.couplings.keep(ids, said)
+        for x in tensors:
+            self.couplings.keep(x.ids, said)
         return [self._whole(tensor, said) for tensor in outputs]
 
     def _whole(self, tensor: keras.KerasTensor, reason: str) -> Channels:
@@ -176,3 +199,28 @@ def _coupled_alike(
         ChannelGroup(tuple(kernels[place] for place, _ in filters), tuple(of_group))
         for filters, of_group in sorted(grouped.items())
     )
+
+
+def coupled_sums(
+    model: keras.Model, groups: ChannelGroups, arrays: Mapping[str, np.ndarray]
+) -> list[np.ndarray]:
+    """For each group what stands in all kernels that go with a channel, summed up.
+
+    Those are its filters in the kernels that make it, and its part of the kernels that
+    take it in.
+    """
+    couplings = Analysis(model, arrays).couplings
+    variables, roots = maskable_variables(model, arrays), couplings.roots()
+    names = {id(variables[name]): name for name in arrays}
+    sums = np.zeros(len(roots))
+    for use in couplings.uses.values():
+        if name := names.get(id(use.variable)):
+            others = tuple(a for a in range(arrays[name].ndim) if a != use.axis)
+            np.add.at(sums, roots[use.ids], arrays[name].sum(others, dtype=np.float64))
+
+    def of_channel(places: Mapping[str, tuple[int, ...]]) -> float:
+        name, (position, *_) = next(iter(places.items()))
+        use = couplings.uses[id(variables[name]), groups.axes[name]]
+        return sums[roots[use.ids[position]]]
+
+    return [np.array([of_channel(c) for c in g.channels]) for g in groups.groups]

@@ -127,6 +127,12 @@ def _batch_normalization(call: Call) -> Channels:
     return replace(x, vanishes=x.vanishes | layer.scale, shape=call.output.shape)
 
 
+@_rule(layers.LayerNormalization | layers.RMSNormalization)
+@_rule(layers.GroupNormalization | layers.UnitNormalization)
+def _normalization(call: Call) -> Channels:
+    raise LeftWhole("its statistics feel every channel")
+
+
 @_rule(layers.Activation)
 def _activation(call: Call) -> Channels:
     if call.x.shape != call.output.shape:

@@ -8,6 +8,8 @@ from keras import tree
 from keras.layers import Layer
 
 from dlth_tf.keras_internals import functional_graph, input_name, nodes
+from dlth_tf.network.stated_couplings import graph_within
+from dlth_tf.network.variables import walk_layers
 
 Visit = Callable[[Any, tuple, dict, list], list]
 """From an operation, its arguments and its symbolic outputs to one value per output."""
@@ -39,7 +41,14 @@ def copy_layer(layer: Layer, changes: Mapping) -> Layer:
     """A layer like another one, not built, with some of its config changed."""
     # The function of a Lambda comes from this process, not from a file of somebody's.
     safe = {"safe_mode": False} if isinstance(layer, keras.layers.Lambda) else {}
-    return type(layer).from_config(layer.get_config() | changes, **safe)
+    try:
+        config = layer.get_config()
+    except (AttributeError, NotImplementedError, TypeError) as error:
+        raise ValueError(
+            f"Layer '{layer.name}' ({type(layer).__name__}) can't be made anew: its "
+            f"`get_config` fails with {type(error).__name__}: {error}"
+        ) from error
+    return type(layer).from_config(config | changes, **safe)
 
 
 def rebuild(
@@ -51,7 +60,8 @@ def rebuild(
     nested models as well.
     """
     rebuilding = _Rebuilding(counterpart)
-    return rebuilding.model(model), rebuilding.layers
+    shapes = [x.shape for x in require_graph(model).inputs]
+    return rebuilding.counterpart(model, shapes), rebuilding.layers
 
 
 class _Rebuilding:
@@ -60,10 +70,8 @@ class _Rebuilding:
         self._made: dict[int, Layer] = {}
         self.layers: list[tuple[Layer, Layer]] = []
 
-    def model(self, model: keras.Model, shapes: Sequence[tuple] = ()) -> keras.Model:
-        """The counterpart of a model, for inputs of the given shapes."""
+    def _model(self, model: keras.Model, shapes: Sequence[tuple]) -> keras.Model:
         graph = require_graph(model)
-        shapes = shapes or [x.shape for x in graph.inputs]
         inputs = [
             keras.Input(batch_shape=shape, dtype=x.dtype, name=input_name(x))
             for x, shape in zip(graph.inputs, shapes, strict=True)
@@ -72,7 +80,7 @@ class _Rebuilding:
             made = keras.Sequential(inputs, name=model.name)
             for layer in model.layers:
                 latest = made.outputs if made.layers else inputs
-                made.add(self._counterpart(layer, [latest[0].shape]))
+                made.add(self.counterpart(layer, [latest[0].shape]))
             return made
         outputs = run_graph(graph, inputs, self._visit)
         return keras.Model(
@@ -83,26 +91,31 @@ class _Rebuilding:
 
     def _visit(self, operation: Any, args: tuple, kwargs: dict, outputs: list) -> list:
         tensors = [x for x in tree.flatten([args, kwargs]) if hasattr(x, "shape")]
-        made = self._counterpart(operation, [x.shape for x in tensors])
+        made = self.counterpart(operation, [x.shape for x in tensors])
         # Keras notes a mask with each call; a counterpart need not take one.
         if kwargs.get("mask", tensors) is None:
             kwargs = {name: value for name, value in kwargs.items() if name != "mask"}
         return tree.flatten(made(*args, **kwargs))
 
-    def _counterpart(self, operation: Any, shapes: Sequence[tuple]) -> Any:
+    def counterpart(self, operation: Any, shapes: Sequence[tuple]) -> Any:
+        """The counterpart of a layer or model, for inputs of the given shapes."""
         if not isinstance(operation, Layer):
             return operation
         if id(operation) not in self._made:
-            graph = functional_graph(operation)
+            graph = graph_within(operation)
             if graph is None:
                 made = self._make(operation)
                 self.layers.append((operation, made))
+                if isinstance(operation, keras.Model):
+                    # Its layers may be used outside it: a language model's embedding.
+                    within = zip(walk_layers(operation), walk_layers(made), strict=True)
+                    self._made |= {id(old): new for (_, old), (_, new) in within}
             else:
                 # Sizes that are free in a nested model stay free.
                 shapes = [
                     tuple(own and new for own, new in zip(x.shape, shape, strict=True))
                     for x, shape in zip(graph.inputs, shapes, strict=True)
                 ]
-                made = self.model(operation, shapes)
+                made = self._model(operation, shapes)
             self._made[id(operation)] = made
         return self._made[id(operation)]

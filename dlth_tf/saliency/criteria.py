@@ -22,6 +22,7 @@ def snip_ticket(
     loss: str | Callable,
     unit: str = "weight",
     batch_size: int = 250,
+    round_to: int = 1,
 ) -> Ticket:
     """Keeps the weights of the highest connection sensitivity |dL/dw * w|.
 
@@ -43,6 +44,7 @@ def snip_ticket(
         unit: what is removed as a whole, as for `random_ticket`.
         batch_size: examples looked at at a time, which batch normalization sees
             together; batches are looked at as they are.
+        round_to: of filters, as for `random_ticket`.
 
     Raises:
         RuntimeError: Keras runs on another backend than TensorFlow, JAX or torch.
@@ -60,7 +62,7 @@ def snip_ticket(
     training = TrainingLoss(model, x, y, loss, batch_size, tables=name_patterns(sparsity))
     gradient, kernels = training.gradient(), training.kernels
     scores = {name: np.abs(gradient[name] * kernels[name]) for name in kernels}
-    return highest_ticket(model, sparsity, scores, unit)
+    return highest_ticket(model, sparsity, scores, unit, round_to)
 
 
 def grasp_ticket(
@@ -72,6 +74,7 @@ def grasp_ticket(
     unit: str = "weight",
     batch_size: int = 250,
     temperature: float = 200.0,
+    round_to: int = 1,
 ) -> Ticket:
     """Removes the weights whose removal leaves the most gradient flow.
 
@@ -98,6 +101,7 @@ def grasp_ticket(
             together; batches are looked at as they are.
         temperature: what the logits are divided by, as the authors' program does, so
             that the softmax is far from saturation.
+        round_to: of filters, as for `random_ticket`.
 
     Raises:
         RuntimeError: Keras runs on another backend than TensorFlow, JAX or torch.
@@ -120,7 +124,7 @@ def grasp_ticket(
     )
     product, kernels = training.hessian_product(training.gradient()), training.kernels
     scores = {name: kernels[name] * product[name] for name in kernels}
-    return highest_ticket(model, sparsity, scores, unit)
+    return highest_ticket(model, sparsity, scores, unit, round_to)
 
 
 def synflow_ticket(

@@ -45,6 +45,13 @@ class Update:
         """Adds to a variable's gradient a function of its value, as a penalty would."""
         self._additions[self._place[id(variable)]].append(addition)
 
+    def mask_gradient(self, variable: keras.Variable, mask: keras.Variable) -> None:
+        """Sets what a mask removes of a variable's gradient to zero."""
+        place = self._place.get(id(variable))
+        if place is not None and self._gradients[place] is not None:
+            gradient = ops.convert_to_tensor(self._gradients[place])
+            self._gradients[place] = kept(mask.value, gradient)
+
     def gradients(self) -> list:
         """For each variable its gradient with all additions; None if it has neither."""
         # The optimizer divides by its loss scale, and adds up what replicas give.
@@ -61,6 +68,20 @@ class Update:
             return total
         context = tf.distribute.get_replica_context()
         return context.all_reduce(tf.distribute.ReduceOp.SUM, total)
+
+    def learning_rate(self, variable: keras.Variable) -> Any:
+        """The rate that the optimizer has for a variable in this step."""
+        return keras_internals.optimizer_of(self.optimizer, variable).learning_rate
+
+    def subtract(self, variable: keras.Variable, part: Callable) -> None:
+        """Takes a function of its value from a variable if the optimizer makes a step."""
+
+        def subtracted() -> None:
+            weights = ops.stop_gradient(variable)
+            rest = weights - part(weights)
+            variable.assign(ops.where(self.completes_step, rest, weights))
+
+        _fused(subtracted, variable)()
 
     def keep_zero(self, variable: keras.Variable, mask: keras.Variable) -> None:
         """Sets what a mask removes of an updated variable and its average to zero."""

@@ -51,6 +51,9 @@ class Global(OverallSparsity):
     loses all its weights. A random ticket draws from all of the weights at once; a
     kernel that would lose all gets one back, at the cost of another kernel.
 
+    Where whole filters go, the channels of all groups of coupled layers compete in the
+    same way, and no group loses all of its channels: the network stays as deep as it is.
+
     Args:
         sparsity: fraction of the layers' weights taken together that is removed.
         layers: name patterns of the kernels that are chosen; the others stay dense.

@@ -4,6 +4,7 @@ import collections
 import logging
 import math
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 import keras
 import numpy as np
@@ -24,6 +25,7 @@ def random_ticket(
     seed: int,
     within: Ticket | None = None,
     unit: str = "weight",
+    round_to: int = 1,
 ) -> Ticket:
     """Draws a ticket uniformly at random, kernel by kernel.
 
@@ -43,12 +45,19 @@ def random_ticket(
             rest is drawn from what it keeps (nested tickets of growing sparsity).
         unit: what is removed as a whole: `"weight"`; or N:M such as `"2:4"`, where of
             every 4 consecutive weights along a kernel's input axis 2 are kept; its
-            sparsity is 1 - N/M; or `"filter"`, see `dlth_tf.channel_groups`.
+            sparsity is 1 - N/M; or `"filter"`: filters, heads and hidden units, coupled
+            as `dlth_tf.channel_groups` finds them. Of every group that fraction is
+            removed, and with `Global` all groups compete.
+        round_to: of filters, what is kept of a group is rounded to the nearest multiple
+            of so many, at least one, for hardware that likes multiples of 8. A group of
+            fewer channels, or of which nothing is removed, stays whole; heads of
+            attention go whole and are not rounded.
 
     Raises:
         ValueError: a sparsity outside [0, 1) or below that of `within`, a `within` that
             keeps nothing of a kernel, a pattern that matches no kernel, a distribution
-            or a unit that does not fit the model, or a model without maskable kernels.
+            or a unit that does not fit the model, a `round_to` below 1 or of another unit
+            than filters, or a model without maskable kernels.
 
     Example:
 
@@ -66,12 +75,16 @@ def random_ticket(
             )
     shapes = shapes_at_hand(model, [*name_patterns(sparsity), *(earlier or ())])
     pools = sparsity_pools(shapes, sparsity)
-    masks = unit_of(unit, model, shapes, pools).random_masks(seed, earlier)
+    masks = unit_of(unit, model, shapes, pools, round_to).random_masks(seed, earlier)
     return Ticket({name: masks[name] for name in [*shapes, *masks]})
 
 
 def magnitude_ticket(
-    model: keras.Model, sparsity: Sparsity, unit: str = "weight"
+    model: keras.Model,
+    sparsity: Sparsity,
+    unit: str = "weight",
+    round_to: int = 1,
+    importance: Literal["filter", "group"] = "filter",
 ) -> Ticket:
     """Removes the smallest magnitudes of each kernel of a trained model.
 
@@ -80,6 +93,12 @@ def magnitude_ticket(
         sparsity: as for `random_ticket`, and counted as there. With `Global` there is
             one threshold for the magnitudes of all kernels.
         unit: what is removed as a whole, as for `random_ticket`.
+        round_to: as for `random_ticket`.
+        importance: what the magnitude of a channel is, where whole filters go:
+            `"filter"`, the L1 norm of all coupled filters that make it; or `"group"`, the
+            squared L2 norm of these and of the parts of all kernels that take it in,
+            relative to the mean of the channels coupled alike. Only the latter can be
+            compared between layers, as `Global` does.
 
     Raises:
         ValueError: as for `random_ticket`, or a kernel holds NaN.
@@ -91,13 +110,20 @@ def magnitude_ticket(
     >>> ticket = dlth.magnitude_ticket(model, sparsity=0.9)
     >>> model.set_weights(initial)
 
-    Source: Han et al., "Learning both Weights and Connections", NeurIPS 2015.
+    Half of the filters of a whole network, wherever they matter least:
+
+    >>> half = dlth.Global(0.5)
+    >>> ticket = magnitude_ticket(model, half, "filter", round_to=8, importance="group")
+
+    Source: Han et al., "Learning both Weights and Connections", NeurIPS 2015; filters: Li
+    et al., "Pruning Filters for Efficient ConvNets", ICLR 2017; groups: Fang et al.,
+    "DepGraph: Towards Any Structural Pruning", CVPR 2023, section 3.3.
     """
-    scores = {
-        name: np.abs(keras.ops.convert_to_numpy(kernel))
-        for name, kernel in maskable_kernels(model, name_patterns(sparsity)).items()
-    }
-    return highest_ticket(model, sparsity, scores, unit)
+    kernels = maskable_kernels(model, name_patterns(sparsity))
+    scores = {n: np.abs(keras.ops.convert_to_numpy(k)) for n, k in kernels.items()}
+    if importance == "group":
+        scores = {name: np.square(score) for name, score in scores.items()}
+    return _highest(model, sparsity, scores, unit, round_to, importance)
 
 
 def highest_ticket(
@@ -105,6 +131,7 @@ def highest_ticket(
     sparsity: Sparsity,
     scores: Mapping[str, np.ndarray],
     unit: str = "weight",
+    round_to: int = 1,
 ) -> Ticket:
     """Keeps the weights of the highest scores: what all pruning by a score has in common.
 
@@ -116,7 +143,9 @@ def highest_ticket(
         scores: for each kernel an array of its shape; infinities are numbers, too.
             (Those of embeddings that the sparsity names are among
             `maskable_kernels(model, tables=patterns)`.)
-        unit: what is removed as a whole, as for `random_ticket`.
+        unit: what is removed as a whole, as for `random_ticket`; filters by the sums of
+            their scores.
+        round_to: as for `random_ticket`.
 
     Raises:
         ValueError: as for `random_ticket`, or a kernel has no scores, or scores of
@@ -128,10 +157,22 @@ def highest_ticket(
     >>> scores = {name: kernel / kernel.max() for name, kernel in kernels.items()}
     >>> ticket = dlth.highest_ticket(model, dlth.Global(0.9), scores)
     """
+    return _highest(model, sparsity, scores, unit, round_to, "filter")
+
+
+def _highest(
+    model: keras.Model,
+    sparsity: Sparsity,
+    scores: Mapping[str, np.ndarray],
+    unit: str,
+    round_to: int,
+    importance: str,
+) -> Ticket:
     shapes = shapes_at_hand(model, name_patterns(sparsity))
     checked = {name: _checked(name, shape, scores) for name, shape in shapes.items()}
     pools = sparsity_pools(shapes, sparsity)
-    masks = unit_of(unit, model, shapes, pools).highest_masks(checked)
+    chosen = unit_of(unit, model, shapes, pools, round_to, importance)
+    masks = chosen.highest_masks(checked)
     return Ticket({name: masks[name] for name in [*shapes, *masks]})
 
 

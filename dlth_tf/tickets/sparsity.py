@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from fractions import Fraction
-from numbers import Real
+from numbers import Integral, Real
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Names of the maskable kernels and their shapes, in the order of the model."""
@@ -128,3 +128,21 @@ def n_of_m(unit: str) -> tuple[int, int] | None:
     if not 1 <= n < m:
         raise ValueError(f"`unit` N:M must have 1 <= N < M. Received: {n}:{m}")
     return n, m
+
+
+def check_filters(unit: str, round_to: int, importance: str = "filter") -> None:
+    """Refuses what is said of whole filters and makes no sense, or of another unit."""
+    if not isinstance(round_to, Integral) or round_to < 1:
+        raise ValueError(
+            f"`round_to` must be a whole number of 1 or more. Received: {round_to}"
+        )
+    if importance not in ("filter", "group"):
+        raise ValueError(
+            f"`importance` must be 'filter' or 'group'. Received: {importance!r}"
+        )
+    if unit != "filter" and (round_to > 1 or importance != "filter"):
+        said = f"round_to={round_to}" if round_to > 1 else f"importance='{importance}'"
+        raise ValueError(
+            "`round_to` and `importance` are for unit 'filter'. Received: "
+            f"{said} with unit '{unit}'"
+        )

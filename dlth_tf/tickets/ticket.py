@@ -70,11 +70,13 @@ class Ticket:
         }
 
     def _kernel_masks(self) -> dict[str, np.ndarray]:
-        return {
-            name: mask
-            for name, mask in self.masks.items()
-            if mask.ndim > 1 or name.rpartition("/")[2] not in FILTER_COMPANIONS
-        }
+        def is_kernel(name: str) -> bool:
+            layer, _, variable = name.rpartition("/")
+            # The bias of an attention's projection has two axes, as kernels have.
+            alone = self.masks[name].ndim > 1 and layer not in self.masks
+            return alone or variable not in FILTER_COMPANIONS
+
+        return {name: mask for name, mask in self.masks.items() if is_kernel(name)}
 
     def pairs(self, model: keras.Model) -> list[tuple[str, keras.Variable, np.ndarray]]:
         """Name, variable and mask for each mask, of a model that this ticket fits.

@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import keras
@@ -10,8 +11,15 @@ import numpy as np
 
 from dlth_tf.network import channel_groups as channels
 from dlth_tf.network.kernels import input_axes, maskable_variables
-from dlth_tf.tickets.masks import Masks, highest_masks, random_masks, seed_of_draw
-from dlth_tf.tickets.sparsity import Pool, Shapes, n_of_m
+from dlth_tf.network.variables import walk_layers
+from dlth_tf.tickets.masks import (
+    Masks,
+    highest_masks,
+    random_masks,
+    removed_count,
+    seed_of_draw,
+)
+from dlth_tf.tickets.sparsity import Pool, Shapes, check_filters, n_of_m
 
 _log = logging.getLogger(__name__)
 _GROUPS_AT_A_TIME = 1 << 18
@@ -19,12 +27,20 @@ _TOLERANCE = 1e-3
 
 
 def unit_of(
-    name: str, model: keras.Model, shapes: Shapes, pools: Sequence[Pool]
+    name: str,
+    model: keras.Model,
+    shapes: Shapes,
+    pools: Sequence[Pool],
+    round_to: int = 1,
+    importance: str = "filter",
 ) -> "SingleWeights | GroupedWeights | Filters":
     """The unit of a name, for kernels of which the pools lose something."""
+    check_filters(name, round_to, importance)
     if groups := n_of_m(name):
         return GroupedWeights(*groups, model, shapes, pools)
-    return Filters(model, pools) if name == "filter" else SingleWeights(shapes, pools)
+    if name == "filter":
+        return Filters(model, pools, round_to, importance)
+    return SingleWeights(shapes, pools)
 
 
 class SingleWeights:
@@ -144,60 +160,116 @@ class Filters:
     """Whole filters, the same channels in all layers that are coupled.
 
     Of a group of c coupled channels min(ceil(s * c), c - 1) are removed, s being the
-    lowest sparsity of the layers coupled in it. The masks cover the filters, their
-    biases, and what normalisation would make of a zero.
+    lowest sparsity of the layers coupled in it. Groups whose kernels share one sparsity
+    compete: of their n channels in k groups min(ceil(s * n), n - k) are removed. What a
+    group keeps, unless it stays whole, is then rounded to the nearest multiple of
+    `round_to`, halves up, from one of them to as many as there are; a group of fewer
+    channels stays whole, and heads of attention are not rounded. The masks cover the
+    filters, their biases, and what normalisation would make of a zero.
 
-    Source: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017.
+    Source: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017. The importance
+    of groups: Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023, section
+    3.3, as in their Torch-Pruning (`GroupNormImportance`, normalised by the mean).
     """
 
-    def __init__(self, model: keras.Model, pools: Sequence[Pool]):
-        self._model = model
-        names = [name for pool in pools for name in pool.names]
-        self._groups = channels.channel_groups(model, names)
-        for pool in pools:
-            if len(pool.names) > 1:
-                raise ValueError(
-                    "With unit 'filter' every kernel needs a sparsity of its own. "
-                    f"Received: one of {float(pool.sparsity):.4g} for "
-                    f"{len(pool.names)} kernels together (a global sparsity)"
-                )
-        self._sparsities = {pool.names[0]: pool.sparsity for pool in pools}
+    def __init__(
+        self,
+        model: keras.Model,
+        pools: Sequence[Pool],
+        round_to: int = 1,
+        importance: str = "filter",
+    ):
+        self._model, self._round_to, self._importance = model, round_to, importance
+        self._pools = {name: pool for pool in pools for name in pool.names}
+        self._groups = channels.channel_groups(model, self._pools)
+        self._heads = {
+            name
+            for name, layer in walk_layers(model)
+            if isinstance(layer, keras.layers.EinsumDense) and len(layer.kernel.shape) > 2
+        }
         self._say_what_stays()
 
     def random_masks(self, seed: int, within: Masks | None = None) -> Masks:
-        def draw(place: int, group: channels.ChannelGroup, sparsity: Any) -> np.ndarray:
-            earlier = None if within is None else [self._sums(group, within) > 0]
-            draw = seed_of_draw(seed, place, earlier)
-            return random_masks([(len(group),)], sparsity, draw, earlier)[0]
+        groups = self._groups.groups
+        kept = None if within is None else [s > 0 for s in self._filter_sums(within)]
+
+        def draw(places: Sequence[int], sparsity: float | Fraction) -> list[np.ndarray]:
+            earlier = None if kept is None else [kept[place] for place in places]
+            shapes = [(len(groups[place]),) for place in places]
+            alone = len(places) == 1
+            bits = seed_of_draw(seed, places[0] if alone else len(groups), earlier)
+            return random_masks(shapes, sparsity, bits, earlier)
 
         return self._masks(draw)
 
     def highest_masks(self, scores: Masks) -> Masks:
-        """By the sums of the scores of all coupled filters; of magnitudes the L1 norm."""
+        """By the sums of the scores of all coupled filters; of magnitudes the L1 norm.
 
-        def choose(place: int, group: channels.ChannelGroup, sparsity: Any) -> np.ndarray:
-            return highest_masks([self._sums(group, scores)], sparsity)[0]
+        The importance of a group sums up all that goes with a channel, relative to the
+        mean of the group's channels.
+        """
+        if self._importance == "group":
+            sums = channels.coupled_sums(self._model, self._groups, scores)
+            sums = [of_group / (of_group.mean() or 1.0) for of_group in sums]
+        else:
+            sums = self._filter_sums(scores)
+
+        def choose(places: Sequence[int], sparsity: float | Fraction) -> list[np.ndarray]:
+            return highest_masks([sums[place] for place in places], sparsity)
 
         return self._masks(choose)
 
-    def _masks(self, choice: Callable[..., np.ndarray]) -> Masks:
-        """Masks of the channels that a choice keeps of each group."""
+    def _masks(self, choose: Callable[..., list[np.ndarray]]) -> Masks:
+        """Masks of the channels that a choice keeps of groups that compete."""
         axes, groups = self._groups.axes, self._groups.groups
-        variables = maskable_variables(self._model, tables=self._sparsities)
+        variables = maskable_variables(self._model, tables=self._pools)
         covered = {n for group in groups for places in group.channels for n in places}
         masks = {
             name: np.ones(tuple(variables[name].shape), np.bool_)
-            for name in [*self._sparsities, *(n for n in axes if n in covered)]
+            for name in [*self._pools, *(n for n in axes if n in covered)]
         }
-        for place, group in enumerate(groups):
-            sparsity = min(self._sparsities[name] for name in group.kernels)
-            for channel in np.flatnonzero(~choice(place, group, sparsity)):
+        for place, count in self._counts(choose):
+            group = groups[place]
+            (kept,) = choose([place], 1 - Fraction(count, len(group)))
+            for channel in np.flatnonzero(~kept):
                 for name, positions in group.channels[channel].items():
                     np.moveaxis(masks[name], axes[name], 0)[list(positions)] = False
         return masks
 
+    def _counts(
+        self, choose: Callable[..., list[np.ndarray]]
+    ) -> Iterator[tuple[int, int]]:
+        """The place of each group and how many channels it keeps."""
+        groups = self._groups.groups
+        for places, sparsity in self._rivals():
+            if len(places) > 1:
+                counts = [int(kept.sum()) for kept in choose(places, sparsity)]
+            else:
+                size = len(groups[places[0]])
+                counts = [size - removed_count(size, sparsity)]
+            for place, count in zip(places, counts, strict=True):
+                yield place, self._rounded(groups[place], count)
+
+    def _rivals(self) -> list[tuple[list[int], float | Fraction]]:
+        """The groups that compete, by their places, and what they lose together."""
+        rivals: dict[Any, tuple[list[int], float | Fraction]] = {}
+        for place, group in enumerate(self._groups.groups):
+            pools = [self._pools[name] for name in group.kernels]
+            pool = min(pools, key=lambda pool: pool.sparsity)
+            key = place if len(pool.names) == 1 else pool.names
+            rivals.setdefault(key, ([], pool.sparsity))[0].append(place)
+        return list(rivals.values())
+
+    def _rounded(self, group: channels.ChannelGroup, kept: int) -> int:
+        """How many channels a group keeps in place of so many."""
+        step, most = self._round_to, len(group) // self._round_to
+        if step == 1 or kept == len(group) or not self._heads.isdisjoint(group.kernels):
+            return kept
+        return step * min(max((2 * kept + step) // (2 * step), 1), most) or len(group)
+
     def _say_what_stays(self) -> None:
-        stay = {n: why for n, why in self._groups.whole.items() if self._sparsities[n]}
+        whole = self._groups.whole.items()
+        stay = {name: why for name, why in whole if self._pools[name].sparsity}
         if not self._groups.groups and stay:
             reasons = "; ".join(f"'{name}': {why}" for name, why in stay.items())
             raise ValueError(f"The model has no filter that could be removed. {reasons}")
@@ -208,19 +280,23 @@ class Filters:
                 "%d of %d kernels keep all their filters (dlth_tf.channel_groups says "
                 "why). The first is '%s': %s.",
                 len(unknown),
-                len(self._sparsities),
+                len(self._pools),
                 *next(iter(unknown.items())),
             )
 
-    def _sums(self, group: channels.ChannelGroup, arrays: Masks) -> np.ndarray:
-        """For each channel of a group the sum of what stands in all its filters."""
+    def _filter_sums(self, arrays: Masks) -> list[np.ndarray]:
+        """For each channel of each group the sum of what stands in all its filters."""
+        axes = self._groups.axes
         of_filters = {}
-        for name in group.kernels:
-            axis = self._groups.axes[name]
-            others = tuple(a for a in range(arrays[name].ndim) if a != axis)
+        for name in {name for group in self._groups.groups for name in group.kernels}:
+            others = tuple(a for a in range(arrays[name].ndim) if a != axes[name])
             of_filters[name] = arrays[name].sum(others, dtype=np.float64)
-        of_channels = [
-            sum(of_filters[name][list(places[name])].sum() for name in group.kernels)
-            for places in group.channels
+        return [
+            np.array(
+                [
+                    sum(of_filters[n][list(places[n])].sum() for n in group.kernels)
+                    for places in group.channels
+                ]
+            )
+            for group in self._groups.groups
         ]
-        return np.array(of_channels)

@@ -1,24 +1,73 @@
-"""Optimizers that Keras has too, as the papers' programs compute them."""
+"""A recipe's optimizer: Keras's own, or SGD as the papers' programs compute it."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
+from keras.optimizers import schedules
 
 from official.private_keras import slot_of
+from official.training.recipe import Descent, Recipe
+
+
+def optimizer(descent: Descent, rate: Any, momentum: float) -> keras.optimizers.Optimizer:
+    """Returns a fresh optimizer with a rate or schedule; `momentum` is that of SGD."""
+    clip_norm = descent.clip_norm or None
+    if descent.optimizer == "sgd":
+        decay = descent.weight_decay or None
+        made = SGD(rate, momentum, weight_decay=decay, global_clipnorm=clip_norm)
+    else:
+        classes = {name.lower(): kind for name, kind in vars(keras.optimizers).items()}
+        # AdamW has a decay of its own where it is given none.
+        made = classes[descent.optimizer](
+            rate, weight_decay=descent.weight_decay, global_clipnorm=clip_norm
+        )
+    made.exclude_from_weight_decay(var_names=["^(?!.*kernel)"])
+    return made
 
 
 def schedule(
-    learning_rate: Sequence[tuple[int, float]], steps_per_epoch: int
-) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """Returns a recipe's rate by optimizer step: a schedule, or a number if constant."""
-    values = [value for _, value in learning_rate]
-    if len(values) == 1:
+    recipe: Recipe, steps_per_epoch: int, first_step: int = 0
+) -> float | schedules.LearningRateSchedule:
+    """Returns a recipe's rate by optimizer step: a schedule, or a number if constant.
+
+    An optimizer's first step has the rate of the recipe's `first_step`.
+    """
+    values = [value for _, value in recipe.learning_rate]
+    if recipe.schedule == "cosine":
+        found = _cosine(values[0], recipe, steps_per_epoch)
+    elif len(values) == 1:
         return values[0]
-    # Keras keeps the earlier value at a boundary itself.
-    boundaries = [epoch * steps_per_epoch - 1 for epoch, _ in learning_rate[1:]]
-    return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
+    else:
+        # Keras keeps the earlier value at a boundary itself.
+        later = recipe.learning_rate[1:]
+        boundaries = [epoch * steps_per_epoch - 1 for epoch, _ in later]
+        found = schedules.PiecewiseConstantDecay(boundaries, values)
+    return _From(found, first_step) if first_step else found
+
+
+def _cosine(
+    rate: float, recipe: Recipe, steps_per_epoch: int
+) -> schedules.LearningRateSchedule:
+    warmup = recipe.warmup_epochs * steps_per_epoch
+    falling = recipe.epochs * steps_per_epoch - warmup
+    if not warmup:
+        return schedules.CosineDecay(rate, falling)
+    return schedules.CosineDecay(0.0, falling, warmup_target=rate, warmup_steps=warmup)
+
+
+class _From(schedules.LearningRateSchedule):
+    """A schedule from one of its steps on.
+
+    What an optimizer remembers begins anew there, and Adam corrects for that by the
+    number of its own steps, which therefore begins at 0.
+    """
+
+    def __init__(self, schedule: schedules.LearningRateSchedule, first_step: int):
+        self._schedule, self._first_step = schedule, first_step
+
+    def __call__(self, step: Any) -> Any:
+        return self._schedule(step + self._first_step)
 
 
 @keras.saving.register_keras_serializable(package="official")

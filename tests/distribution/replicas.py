@@ -65,6 +65,9 @@ def callbacks_for(name: str, model) -> list:
     if name == "transformation":
         growing = dlth.RandomSparseTransformation(ticket, growth=0.1, every=2)
         return [growing, dlth.CoupledL2(0.05)]
+    if name == "decoupled":
+        growth = {"growth": 1.0, "every": 2, "bound": 8.0}
+        return [dlth.RandomSparseTransformation(ticket, **growth, decoupled=True)]
     if name == "fixed":
         return [dlth.FixedTicket(ticket), dlth.CoupledL2(0.05)]
     if name == "set":
@@ -220,7 +223,8 @@ def main(folder: str) -> None:
         "transformation": compare("transformation", (2, 4)),
         "fixed": compare("fixed", (2, 4)),
         **{
-            name: compare(name, (2,)) for name in ("set", "rigl", "gradual", "early_bird")
+            name: compare(name, (2,))
+            for name in ("decoupled", "set", "rigl", "gradual", "early_bird")
         },
         "sent_types": {name: sent_types(name) for name in ("fixed", "transformation")},
         "half_precision": half_precision(),

@@ -17,7 +17,7 @@ def found(tmp_path_factory):
 
 CASES = [
     *[(name, number) for name in ("transformation", "fixed") for number in "24"],
-    *[(name, "2") for name in ("set", "rigl", "gradual", "early_bird")],
+    *[(name, "2") for name in ("decoupled", "set", "rigl", "gradual", "early_bird")],
 ]
 
 

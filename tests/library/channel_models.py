@@ -6,17 +6,7 @@ import pytest
 from keras import layers
 
 import dlth_tf as dlth
-
-
-def randomized(model: keras.Model) -> keras.Model:
-    """The model with biases and normalisation parameters unlike 0 and 1."""
-    rng = np.random.default_rng(0)
-    for variable in model.variables:
-        if variable.name in ("gamma", "moving_variance"):
-            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
-        elif variable.name in ("bias", "beta", "moving_mean"):
-            variable.assign(rng.normal(0, 0.3, variable.shape))
-    return model
+from benchmarks.families import randomized
 
 
 def images(model: keras.Model, count: int = 2) -> np.ndarray:

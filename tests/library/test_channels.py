@@ -88,7 +88,7 @@ def _classifier_after(*stack):
 @pytest.mark.parametrize(
     ("layer", "reason"),
     [
-        (layers.LayerNormalization(), "LayerNormalization does to channels is not known"),
+        (layers.LayerNormalization(), "its statistics feel every channel"),
         (layers.Lambda(lambda x: x), "a Lambda does to channels is not known"),
         (layers.Conv2D(4, 1, groups=2), "it is a grouped convolution"),
         (layers.Softmax(), "the activation 'softmax' may look at all its channels"),

@@ -114,6 +114,43 @@ def test_an_embedding_multiplies_on_the_way_back_alone(tied):
     assert cost.parameters == (35 if tied else 70)
 
 
+@pytest.mark.every_backend
+def test_an_attention_costs_what_its_projections_do():
+    x, others = keras.Input((5, 6)), keras.Input((7, 6))
+    attention = layers.MultiHeadAttention(2, 3, value_dim=4, name="attention")
+    model = keras.Model([x, others], attention(x, others))
+    ticket = dlth.random_ticket(model, {"attention/key": 0.5}, seed=0)
+    cost = dlth.layer_costs(model, ticket)
+    found = {layer.name: layer.multiply_adds for layer in cost.layers if layer.parameters}
+    assert found == {
+        "attention/query": 5 * 6 * 6,
+        "attention/key": 7 * 6 * 6,
+        "attention/value": 7 * 6 * 8,
+        "attention/attention_output": 5 * 8 * 6,
+    }
+    assert cost.multiply_adds - cost.kept_multiply_adds == 7 * 18
+    assert cost.parameters == model.count_params()
+
+
+class Windows(layers.Layer):
+    """Takes the halves of a sequence for examples of their own, twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(4)
+
+    def call(self, x):
+        for _ in "ab":
+            x = self.dense(keras.ops.reshape(x, (-1, 3, 4)))
+        return keras.ops.reshape(x, (-1, 6, 4))
+
+
+def test_layers_within_a_layer_cost_at_every_use_and_position():
+    model = keras.Sequential([keras.Input((6, 4)), Windows()])
+    assert dlth.layer_costs(model).multiply_adds == 2 * 6 * 4 * 4
+    assert dlth.layer_costs(model).parameters == 20
+
+
 def test_a_free_number_of_time_steps_is_refused():
     model = keras.Sequential([keras.Input((None, 3)), layers.LSTM(4)])
     with pytest.raises(ValueError, match=r"layer 'lstm' depend on .*\(None, None, 3\)"):

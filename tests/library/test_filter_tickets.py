@@ -144,9 +144,141 @@ def test_the_transformation_extrudes_normalisation_parameters_too():
     assert left[~mask].max() < 0.5 < left[mask].min()
 
 
-def test_a_global_sparsity_is_refused():
-    with pytest.raises(ValueError, match="unit 'filter' every kernel needs a sparsity"):
-        dlth.random_ticket(models.residual(), dlth.Global(0.5), seed=0, unit="filter")
+# Counts that hardware likes
+
+
+def hidden(*units):
+    wide = [layers.Dense(count, name=f"of_{count}") for count in units]
+    return keras.Sequential([keras.Input((3,)), *wide, layers.Dense(2, name="out")])
+
+
+def left(ticket):
+    """How many filters are left of each kernel."""
+    kernels = {name: mask for name, mask in ticket.masks.items() if mask.ndim > 1}
+    return {n: m.reshape(-1, m.shape[-1]).any(axis=0).sum() for n, m in kernels.items()}
+
+
+@pytest.mark.parametrize(
+    ("units", "sparsity", "kept"),
+    [
+        *[(64, 0.7, 16), (16, 0.98, 8), (12, 0.5, 8), (20, 0.1, 16)],
+        *[(40, 0.5, 24), (22, 0.05, 16), (6, 0.5, 6), (20, 0.0, 20)],
+    ],
+)
+def test_what_is_kept_of_a_group_is_rounded(units, sparsity, kept):
+    model = hidden(units)
+    drawn = dlth.random_ticket(model, sparsity, seed=0, unit="filter", round_to=8)
+    highest = dlth.magnitude_ticket(model, sparsity, unit="filter", round_to=8)
+    assert left(drawn)[f"of_{units}"] == left(highest)[f"of_{units}"] == kept
+
+
+def test_rounding_keeps_the_best():
+    model = hidden(12)
+    model.layers[0].kernel.assign(np.tile(np.arange(12.0), (3, 1)))
+    ticket = dlth.magnitude_ticket(model, 0.5, unit="filter", round_to=8)
+    assert removed_filters(ticket, "of_12") == {0, 1, 2, 3}
+
+
+def test_rounded_tickets_are_nested():
+    first = dlth.random_ticket(resnet(), 0.3, seed=0, unit="filter", round_to=4)
+    again = {"within": first, "unit": "filter", "round_to": 4}
+    second = dlth.random_ticket(resnet(), 0.6, seed=0, **again)
+    for name, mask in first.masks.items():
+        assert not (second.masks[name] & ~mask).any()
+    assert left(second)["stage3_block0_conv1"] == 24
+
+
+def test_a_rounded_ticket_may_remove_more_than_its_sparsity_within_another():
+    filters = {"unit": "filter", "round_to": 8}
+    first = dlth.random_ticket(hidden(40), 0.325, seed=0, **filters)
+    second = dlth.random_ticket(hidden(40), 0.35, seed=0, within=first, **filters)
+    assert left(first)["of_40"] == left(second)["of_40"] == 24
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"round_to": 8}, r"for unit 'filter'.*round_to=8 with unit 'weight'"),
+        ({"unit": "2:4", "round_to": 2}, "round_to=2 with unit '2:4'"),
+        ({"unit": "filter", "round_to": 0}, "whole number of 1 or more. Received: 0"),
+        ({"unit": "filter", "round_to": 8.0}, "whole number of 1 or more. Received: 8.0"),
+        ({"importance": "group"}, "importance='group' with unit 'weight'"),
+        ({"unit": "filter", "importance": "l2"}, "'filter' or 'group'. Received: 'l2'"),
+    ],
+)
+def test_what_makes_no_sense_of_filters_is_refused(how, said):
+    with pytest.raises(ValueError, match=said):
+        dlth.magnitude_ticket(hidden(8), 0.5, **how)
+
+
+# Groups that compete
+
+
+def test_filters_of_the_whole_network_compete_and_depth_is_not_touched():
+    model = hidden(8, 4)
+    scores = {name: np.ones(k.shape) for name, k in dlth.maskable_kernels(model).items()}
+    scores["of_8"] *= np.array([5, 6, 7, 8, 9, 10, 11, 12])
+    for sparsity, kept in ((0.5, (5, 1)), (0.75, (2, 1)), (0.99, (1, 1))):
+        chosen = {"sparsity": dlth.Global(sparsity, ("of_*",)), "unit": "filter"}
+        ticket = dlth.highest_ticket(model, scores=scores, **chosen)
+        assert (left(ticket)["of_8"], left(ticket)["of_4"]) == kept
+        assert left(ticket)["out"] == 2
+        drawn = left(dlth.random_ticket(model, seed=0, **chosen))
+        assert drawn["of_8"] + drawn["of_4"] == sum(kept)
+
+
+def test_filters_that_compete_are_rounded_and_nested():
+    model, half = hidden(64, 32, 16), dlth.Global(0.5, ("of_*",))
+    first = dlth.random_ticket(model, half, seed=1, unit="filter", round_to=8)
+    kept = left(first)
+    assert not any(kept[f"of_{n}"] % 8 for n in (64, 32, 16))
+    assert len({kept[f"of_{n}"] / n for n in (64, 32, 16)}) > 1
+    more = dlth.Global(0.7, ("of_*",))
+    second = dlth.random_ticket(model, more, 1, first, unit="filter", round_to=8)
+    assert not any((second.masks[n] & ~mask).any() for n, mask in first.masks.items())
+
+
+def test_a_layer_that_does_not_compete_keeps_what_is_coupled_with_it():
+    model = resnet()
+    ticket = dlth.random_ticket(model, dlth.Global(0.5, ("stage*",)), 0, unit="filter")
+    assert not removed_filters(ticket, "stem_conv")
+    assert not removed_filters(ticket, "stage1_block0_conv2")
+    inner = [left(ticket)[f"stage3_block{n}_conv1"] for n in range(3)]
+    assert len({*inner}) > 1
+
+
+def test_the_importance_of_a_group_is_of_all_that_goes_with_a_channel():
+    model = hidden(3)
+    first, last = model.layers
+    first.kernel.assign([[1, 2, 3], [0, 0, 0], [0, 0, 0]])
+    last.kernel.assign([[3, 1], [0, 0], [0, 0]])
+    # Squared: 1 + 9 + 1, 4, 9; the L1 norms of the filters: 1, 2, 3.
+    by_group = dlth.magnitude_ticket(model, 0.5, "filter", importance="group")
+    assert removed_filters(by_group, "of_3") == {1, 2}
+    assert removed_filters(dlth.magnitude_ticket(model, 0.5, "filter"), "of_3") == {0, 1}
+
+
+def test_groups_are_compared_relative_to_their_mean():
+    inputs = keras.Input((3,))
+    wide, narrow = (layers.Dense(n, name=f"of_{n}") for n in (32, 8))
+    joined = [layers.Dense(2)(wide(inputs)), layers.Dense(2)(narrow(inputs))]
+    model = models.randomized(keras.Model(inputs, layers.Add()(joined)))
+    chosen = {"sparsity": dlth.Global(0.5), "unit": "filter", "importance": "group"}
+    before = dlth.magnitude_ticket(model, **chosen)
+    assert left(before)["of_32"] + left(before)["of_8"] == 20
+    for kernel in (wide.kernel, model.layers[3].kernel):
+        kernel.assign(kernel * 100.0)
+    after = dlth.magnitude_ticket(model, **chosen)
+    assert all((after.masks[name] == mask).all() for name, mask in before.masks.items())
+
+
+@pytest.mark.every_backend
+def test_a_ticket_of_groups_that_competed_shrinks():
+    model = models.randomized(models.residual())
+    ticket = dlth.magnitude_ticket(model, dlth.Global(0.5), "filter", 2, "group")
+    small = models.outputs(dlth.shrink(model, ticket))
+    ticket.apply(model)
+    np.testing.assert_allclose(small, models.outputs(model), atol=1e-5)
 
 
 def test_a_model_without_removable_filters_is_refused():

@@ -162,6 +162,18 @@ def test_kept_weights_train_as_if_the_removed_ones_were_not_there():
 
 
 @pytest.mark.every_backend
+def test_a_gradient_is_clipped_by_the_length_of_what_is_kept():
+    clipped = keras.optimizers.SGD(1.0, global_clipnorm=1e-3)
+    model = compiled(optimizer=clipped, jit_compile=False)
+    ticket = dlth.random_ticket(model, 0.9, seed=0)
+    ticket.apply(model)
+    before = model.get_weights()
+    model.fit(X[:BATCH], Y[:BATCH], callbacks=[dlth.FixedTicket(ticket)], verbose=0)
+    steps = [b - a for a, b in zip(before, model.get_weights(), strict=True)]
+    assert np.sqrt(sum((s**2).sum() for s in steps)) == pytest.approx(1e-3, rel=1e-3)
+
+
+@pytest.mark.every_backend
 def test_the_users_own_constraint_is_kept_and_applied_first():
     own = keras.constraints.MaxNorm(0.3)
     model = compiled(

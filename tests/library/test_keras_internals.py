@@ -4,8 +4,10 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from keras.src.applications import convnext, inception_resnet_v2
 
 from dlth_tf import keras_internals
+from tests.library import channel_models
 
 pytestmark = pytest.mark.every_backend
 
@@ -38,6 +40,18 @@ def test_sequential_models_hold_a_functional_one():
     model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
     assert hasattr(model._functional, "_nodes_by_depth")
     assert keras_internals.functional_graph(layers.Dense(2)) is None
+
+
+def test_layers_of_applications_let_channels_pass():
+    inputs = keras.Input((4, 4, 3))
+    x = layers.Conv2D(6, 1)(inputs)
+    scale, depth = convnext.LayerScale(0.5, 6), convnext.StochasticDepth(0.1)
+    y = depth(scale(layers.Conv2D(6, 1)(x)))
+    add = inception_resnet_v2.CustomScaleLayer(0.2)
+    assert all(map(keras_internals.is_of_applications, (scale, depth, add)))
+    x = layers.Dense(2)(layers.Flatten()(add([x, y])))
+    small = channel_models.assert_shrinks(keras.Model(inputs, x))
+    assert [s.projection_dim for s in small.layers if s.name == scale.name] == [3]
 
 
 def test_recurrent_convolutions_have_a_cell_of_one_class():
@@ -80,6 +94,17 @@ def test_loss_scaling_holds_the_optimizer():
     scaled = keras.optimizers.LossScaleOptimizer(inner)
     assert keras_internals.innermost(scaled) is inner
     assert keras_internals.innermost(inner) is inner
+
+
+def test_optimizers_made_of_others_share_the_variables_out():
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+    adam, sgd = keras.optimizers.Adam(), keras.optimizers.SGD()
+    both = keras.optimizers.MultiOptimizer(lambda v: sgd if "bias" in v.path else adam)
+    both.build(model.trainable_variables)
+    kernel, bias = model.trainable_variables
+    assert keras_internals.optimizer_of(both, kernel) is adam
+    assert keras_internals.optimizer_of(both, bias) is sgd
+    assert keras_internals.optimizer_of(sgd, kernel) is sgd
 
 
 def test_a_layout_is_none_without_a_distribution():

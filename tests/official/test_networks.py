@@ -34,7 +34,7 @@ def test_every_network_has_its_size_in_the_table():
     named = {name for name in NETWORKS if name.islower()}
     assert named <= set(SIZES)
     assert {name.split("-")[0] for name in set(SIZES) - named} == {
-        *("wrn", "mobilenetv1", "mobilenetv2")
+        *("wrn", "mobilenetv1", "mobilenetv2", "vit")
     }
 
 
@@ -100,6 +100,8 @@ FAMILIES = (
     *("quickstart_cnn", "lenet_300_100", "mlp", "resnet20", "vgg11", "vgg11_bn"),
     *("wrn-10-1", "resnet18", "mobilenetv2", "mobilenetv1-0.25", "mobilenetv2-0.35"),
 )
+# Those that do not take images of every size
+PARTICULAR = ("lenet5", "vit-2-64")
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -133,7 +135,7 @@ def test_logits_are_float32_under_mixed_precision():
         keras.config.set_dtype_policy(policy)
 
 
-@pytest.mark.parametrize("name", (*FAMILIES, "lenet5"))
+@pytest.mark.parametrize("name", (*FAMILIES, *PARTICULAR))
 def test_names_are_the_same_however_often_networks_are_built(name):
     first, second = (
         [
@@ -196,7 +198,7 @@ def test_batch_normalization_has_the_published_constants():
 
 def test_saved_networks_load_without_this_package_and_compute_the_same(tmp_path):
     x = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
-    for name in (*FAMILIES, "lenet5"):
+    for name in (*FAMILIES, *PARTICULAR):
         model = build_network(name, input_shape=CIFAR, classes=10)
         model.save(tmp_path / f"{name}.keras")
         np.savez(tmp_path / f"{name}.npz", x=x, logits=to_numpy(model(x)))
@@ -226,6 +228,8 @@ def test_unknown_network_is_answered_with_the_nearest():
         ("wrn-DEPTH-WIDTH", "Unknown network 'wrn-DEPTH-WIDTH': it stands for many"),
         ("mobilenetv1-0.0", "width must be from 0.1 to 4"),
         ("mobilenetv1", "Unknown network 'mobilenetv1'. Did you mean 'mobilenetv2'"),
+        ("vit-0-64", "depth of at least 1 and a width of 64, 128, .*'vit-0-64'"),
+        ("vit-4-96", "width of 64, 128, 192, .* Received: 'vit-4-96'"),
         ("keras:MobilNetV2", "'MobilNetV2'. Did you mean 'MobileNetV2'"),
         ("lenet5", "at least 16 high and wide for lenet5"),
     ],
@@ -243,7 +247,7 @@ def test_check_name_knows_how_names_are_written():
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet20", "wrn-28-10", "mobilenetv2-0.35", "keras:Xception"]
+    "name", ["resnet20", "wrn-28-10", "mobilenetv2-0.35", "vit-4-128", "keras:Xception"]
 )
 def test_check_exists_returns_the_names_of_networks(name):
     assert check_exists(name) == name
@@ -275,6 +279,43 @@ def test_a_network_of_keras_applications_takes_normalised_images_to_logits():
     assert model.layers[-1].activation is keras.activations.linear
     layers = {type(layer).__name__ for layer in model.layers}
     assert not layers & {"Rescaling", "Normalization"}
+
+
+def test_a_vision_transformer_sees_patches_and_where_they_are():
+    """Against numpy: what enters the first block is x E + E_pos, patch by patch."""
+    model = build_network("vit-1-64", input_shape=(8, 12, 2), classes=10)
+    x = np.random.default_rng(0).normal(size=(1, 8, 12, 2)).astype(np.float32)
+    kernel, places = map(to_numpy, model.get_layer("embedding").weights)
+    tokens = keras.Model(model.input, model.get_layer("embedding").output)(x)
+    for place in range(6):
+        row, column = divmod(place, 3)
+        patch = x[0, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4].ravel()
+        expected = patch @ kernel + places[place]
+        np.testing.assert_allclose(to_numpy(tokens)[0, place], expected, atol=1e-5)
+    assert abs(places.std() - 0.02) < 0.003 and abs(kernel.std() - 0.02) < 0.003
+
+
+def test_a_vision_transformer_has_no_part_of_a_patch():
+    with pytest.raises(ValueError, match=r"multiple of the 4 pixels .*=\(30, 32, 3\)"):
+        build_network("vit-1-64", input_shape=(30, 32, 3), classes=10)
+
+
+@pytest.mark.parametrize(
+    "name", ["ViT", "DeiT", pytest.param("SwinTransformer", marks=pytest.mark.long)]
+)
+def test_a_network_of_keras_hub_takes_images_to_logits(name):
+    pytest.importorskip("keras_hub", reason="keras-hub is not installed")
+    model = build_network(f"keras_hub:{name}", input_shape=CIFAR, classes=7)
+    logits = model(np.zeros((2, *CIFAR), np.float32))
+    assert logits.shape == (2, 7) and 500_000 < model.count_params() < 900_000
+    with pytest.raises(ValueError, match="square, its side a multiple of"):
+        build_network(f"keras_hub:{name}", input_shape=(32, 30, 3), classes=7)
+
+
+def test_what_is_no_network_of_keras_hub():
+    pytest.importorskip("keras_hub", reason="keras-hub is not installed")
+    with pytest.raises(ValueError, match=r"'Vit'\. Did you mean 'ViT'"):
+        check_exists("keras_hub:Vit")
 
 
 @pytest.mark.parametrize(

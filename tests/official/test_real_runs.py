@@ -26,7 +26,7 @@ def data(tmp_path_factory):
     "name",
     [
         *("quickstart_cnn", "lenet_300_100", "lenet5", "mlp", "mlp_linear", "resnet20"),
-        *("vgg11", "vgg11_bn", "wrn-10-1", "resnet18", "mobilenetv2"),
+        *("vgg11", "vgg11_bn", "wrn-10-1", "resnet18", "mobilenetv2", "vit-1-64"),
         "keras:MobileNet",
     ],
 )

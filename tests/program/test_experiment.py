@@ -42,6 +42,8 @@ def test_results_say_what_was_done(folder):
         0.9, abs=1e-3
     )
     assert results["rst"]["sparsity_per_layer"]["stem_conv"] == 0.0
+    forms = {name: result["penalty_form"] for name, result in results.items()}
+    assert forms == dict.fromkeys(results) | {"rst": "coupled"}
 
 
 def test_costs_are_in_images_relative_to_dense(folder):

@@ -28,6 +28,7 @@ _EXAMPLES = {
     "mobilenetv1-ALPHA": "mobilenetv1-0.25",
     "mobilenetv2-ALPHA": "mobilenetv2-0.35",
     "wrn-DEPTH-WIDTH": "wrn-10-1",
+    "vit-DEPTH-WIDTH": "vit-2-64",
     "keras:NAME": "keras:MobileNetV3Small",
 }
 

@@ -105,6 +105,33 @@ def test_dry_run_has_a_table_for_every_way_to_place_a_sparsity(train, tmp_path):
     ]
 
 
+def test_dry_run_tells_how_filters_are_counted(train, tmp_path):
+    filters = ("--unit=filter", "--layers=stage*", "--sparsity=0.7", "--round_to=8")
+    globally = ("--distribution=global", "--importance=group")
+    for more, words in (((), ""), (globally, "global ")):
+        command = (f"--output_dir={tmp_path}/new", "--dry_run", "--method=lth", *more)
+        outcome = train(*command, *filters)
+        assert outcome.code == 0, outcome.err
+        words += "filter rounded to 8" + " by group" * bool(more)
+        assert f"sparsity 0.7 {words} (lth):" in outcome.out
+        assert f"by magnitude ticket 0.7 {words}, seed 0" in outcome.out
+    assert rows_of_table(outcome.out)["stage2_conv"][2] != "0.7000"
+
+
+def test_filters_that_compete_and_are_rounded(train, tmp_path):
+    outcome = train(
+        f"--output_dir={tmp_path}",
+        *("--method=eb,snip", "--unit=filter", "--layers=stage*", "--sparsity=0.6"),
+        *("--distribution=global", "--round_to=8", "--shrink"),
+    )
+    assert outcome.code == 0, outcome.err
+    assert len(results_in(tmp_path)) == 2
+    for path in tmp_path.glob("stages/*ticket*/ticket.safetensors.xz"):
+        masks = dlth.Ticket.load(path).masks
+        left = [masks[f"stage{n}_conv"].any(axis=(0, 1, 2)).sum() for n in (1, 2)]
+        assert left[0] % 8 == left[1] % 8 == 0 and 24 <= sum(left) <= 56
+
+
 def test_rivals_at_initialisation(train, tmp_path):
     outcome = train(
         f"--output_dir={tmp_path}", "--method=dense,snip,grasp,synflow,random_erk"
@@ -198,6 +225,13 @@ def test_another_placement_is_another_experiment(train, tmp_path):
         (["--unit=2:4", "--sparsity=0.5", "--layers=*"], ["multiple of 4", "stem_conv"]),
         (["--unit=2:4", "--sparsity=0.5", "--method=synflow"], ["synflow", "--unit"]),
         (["--unit=2:4", "--sparsity=0.5", "--method=gradual"], ["gradual", "--unit"]),
+        (["--round_to=8"], ["`round_to`", "round_to=8", "unit 'weight'"]),
+        (["--unit=filter", "--round_to=0"], ["`round_to`", "Received: 0"]),
+        (["--importance=group"], ["importance='group'", "unit 'weight'"]),
+        (
+            ["--unit=filter", "--importance=group", "--method=snip"],
+            ["snip has its own scores", "--importance=group"],
+        ),
         (["--distribution=global", "--method=gradual"], ["kernels compete"]),
         (["--layer_sparsity=[0,s,0]"], ["must be 4", "stage1, stage2"]),
         (["--layer_sparsity=0-9:s"], ["names layer 9", "0 to 3"]),

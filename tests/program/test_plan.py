@@ -20,9 +20,8 @@ _PLACES = [("weight", "uniform"), ("weight", "erk"), ("weight", "global")]
 @st.composite
 def commands(draw, methods: int):
     """Flags that may or may not go together, of a training of seconds."""
-    unit, distribution = draw(
-        st.sampled_from([*_PLACES, ("2:4", "uniform"), ("filter", "uniform")])
-    )
+    filters = [("filter", "uniform"), ("filter", "global")]
+    unit, distribution = draw(st.sampled_from([*_PLACES, ("2:4", "uniform"), *filters]))
     names = st.lists(
         st.sampled_from(list(METHODS)[::-1]), min_size=1, max_size=methods, unique=True
     )

@@ -10,7 +10,11 @@ import pytest
 
 from tests.program.conftest import QUICK, ROOT, command, results_in
 
-LONGER = (*QUICK, "--method=scratch,rst", "--train_examples=1024", "--epochs=6")
+LONGER = (
+    *(*QUICK, "--method=scratch,rst", "--train_examples=1024", "--epochs=6"),
+    *("--optimizer=adamw", "--l2=0", "--weight_decay=0.01", "--learning_rate=0.003"),
+    *("--schedule=cosine", "--warmup_epochs=2", "--clip_norm=1", "--label_smoothing=0.1"),
+)
 
 
 def start(folder: Path, *flags: str) -> subprocess.Popen:

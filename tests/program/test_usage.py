@@ -94,6 +94,13 @@ def test_unknown_flag_is_a_usage_error():
         ("--seed=", ["--seed", "none"]),
         ("--learning_rate=0:fast", ["0:fast"]),
         ("--penalty_power=4", ["`power`", "4"]),
+        ("--optimizer=adanw", ["'adanw'", "'adamw'"]),
+        ("--optimizer=adamw", ["`l2`", "optimizer=adamw", "`weight_decay`", "0.0005"]),
+        ("--clip_norm=-1", ["`clip_norm`", "-1"]),
+        ("--label_smoothing=1", ["`label_smoothing`", "1"]),
+        ("--schedule=cosine --warmup_epochs=2", ["`warmup_epochs`", "epochs", "2"]),
+        ("--warmup_epochs=1", ["`warmup_epochs`", "schedule=cosine", "1"]),
+        ("--schedule=cosine --learning_rate=0:1,1:.1", ["`learning_rate`", "one number"]),
         ("--validation_fraction=1.5", ["validation_fraction", "1.5"]),
         ("--batch_size=100000", ["--batch_size", "256", "100000"]),
         ("--transform_batch_size=257", ["--transform_batch_size", "256", "257"]),
@@ -134,6 +141,16 @@ def test_no_data_is_loaded_for_a_network_that_does_not_exist(
     line = only_line(outcome.err)
     assert "Unknown network of keras.applications 'MobilNetV2'" in line
     assert "Did you mean 'MobileNetV2'?" in line
+    assert not (tmp_path / "new").exists()
+
+
+def test_keras_hub_is_missed_before_anything_is_trained(train, monkeypatch, tmp_path):
+    family = "official.modeling.networks.keras_hub_backbone"
+    monkeypatch.delitem(sys.modules, family, raising=False)
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    outcome = train(f"--output_dir={tmp_path}/new", "--model=keras_hub:ViT")
+    assert outcome.code == 1
+    assert only_line(outcome.err).endswith("needs KerasHub: pip install keras-hub")
     assert not (tmp_path / "new").exists()
 
 

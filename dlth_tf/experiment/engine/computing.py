@@ -5,7 +5,7 @@ import dataclasses
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,11 @@ def check(stage: Stage, context: Context) -> None:
     match stage:
         case stages.MagnitudeTicket() if _by_tfmot(stage.placement):
             check_installed()
+        case stages.SaliencyTicket() if stage.placement.importance != "filter":
+            raise ValueError(
+                f"{stage.criterion} has its own scores: --importance is of magnitudes. "
+                f"Received: --importance={stage.placement.importance}"
+            )
         case stages.SaliencyTicket(criterion="synflow"):
             _check_unit(stage.placement, _SYNFLOW_REMOVES)
         case stages.Training() if stage.steps(context.sizes) < 1:
@@ -171,18 +176,19 @@ def compute(stage: Stage, context: Context, folder: Path) -> dict[str, Any]:
 def _highest(
     stage: stages.MagnitudeTicket | stages.SaliencyTicket, context: Context
 ) -> dlth.Ticket:
-    model, unit = context.network_with(stage.weights), stage.placement.unit
-    sparsity = stage.placement.sparsity(dlth.maskable_kernels(model), stage.sparsity)
+    model, placement = context.network_with(stage.weights), stage.placement
+    sparsity = placement.sparsity(dlth.maskable_kernels(model), stage.sparsity)
     if isinstance(stage, stages.MagnitudeTicket):
-        if _by_tfmot(stage.placement):
+        if _by_tfmot(placement):
             return tfmot.magnitude_ticket(model, sparsity)
-        return dlth.magnitude_ticket(model, sparsity, unit)
+        return dlth.magnitude_ticket(model, sparsity, **placement.removal)
     if stage.criterion == "synflow":
         return saliency.synflow_ticket(model, sparsity)
     images = FirstImages(context.data, stage.examples(context.data), stage.seed)
-    find = {"snip": saliency.snip_ticket, "grasp": saliency.grasp_ticket}[stage.criterion]
+    find: Callable = getattr(saliency, f"{stage.criterion}_ticket")
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    return find(model, sparsity, images, None, loss, unit=unit)
+    unit, round_to = placement.unit, placement.round_to
+    return find(model, sparsity, images, None, loss, unit, round_to=round_to)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -120,9 +120,9 @@ class Context:
         within: dlth.Ticket | None = None,
     ) -> dlth.Ticket:
         """A random ticket of the network, perhaps from what another one keeps."""
-        network, unit = self.blueprint, placement.unit
+        network, how = self.blueprint, (placement.unit, placement.round_to)
         placed = placement.sparsity(dlth.maskable_kernels(network), sparsity)
-        return dlth.random_ticket(network, placed, seed, within, unit)
+        return dlth.random_ticket(network, placed, seed, within, *how)
 
     def sparsity_by_kernel(self, stage: stages.GradualPruning) -> Mapping[str, float]:
         """The sparsity of each kernel; a ValueError where kernels compete."""

@@ -23,7 +23,8 @@ from dlth_tf.tfmot.engine import gradual_schedule
 from official.data.feed import feed, reading_errors
 from official.distribution.replicas import LossScaling, synchronize_batch_norm
 from official.private_keras import multi_worker_fit
-from official.training.optimizers import SGD
+from official.training.losses import cross_entropy
+from official.training.optimizers import optimizer
 
 Callbacks = list[keras.callbacks.Callback]
 
@@ -72,7 +73,7 @@ def fit(stage: FitStage, context: Context, folder: Path) -> dict[str, Any]:
     # The counter may be one variable per replica.
     counted = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
     record = {
-        "steps": counted - stage.first_step(data),
+        "steps": counted,
         "images": seen * stage.recipe.batch_size,
         "seconds": round(progress.seconds, 3),
         "checkpoints": progress.checkpoints,
@@ -81,6 +82,9 @@ def fit(stage: FitStage, context: Context, folder: Path) -> dict[str, Any]:
     if isinstance(stage, stages.EarlyBirdTraining):
         context.reporter.line(f"    ticket settled after {epochs} epochs")
         record["settled_after_epochs"] = epochs
+    if isinstance(stage, stages.Transformation):
+        (transformation,) = own_callbacks
+        record["penalty_form"] = transformation.form
     if isinstance(stage, stages.MovingMaskTraining):
         (moving,) = own_callbacks
         moving.ticket.save(folder / TICKET)
@@ -131,8 +135,9 @@ def _own_callbacks(stage: FitStage, context: Context) -> Callbacks:
             return [dlth.FixedTicket(ticket)] if ticket else []
         case stages.EarlyBirdTraining():
             kernels = dlth.maskable_kernels(context.network_with(stage.weights))
-            sparsity = stage.placement.sparsity(kernels, stage.sparsity)
-            return [dlth.EarlyBird(sparsity, unit=stage.placement.unit)]
+            placement = stage.placement
+            sparsity = placement.sparsity(kernels, stage.sparsity)
+            return [dlth.EarlyBird(sparsity, **placement.removal)]
         case stages.Transformation():
             ticket, growth = context.ticket(stage.ticket), stage.recipe.growth
             return [dlth.RandomSparseTransformation(ticket, **dataclasses.asdict(growth))]
@@ -168,30 +173,27 @@ def _compiled(stage: FitStage, context: Context) -> keras.Model:
         model = context.shrunk(context.network_with(stage.weights), stage)
         if task.sync_batch_norm:
             synchronize_batch_norm(model)
-        optimizer = _optimizer(stage, context)
-        if task.mixed_precision == "float16":
-            optimizer = LossScaling(optimizer)
+        own = _optimizer(stage, context)
         model.compile(
-            optimizer=optimizer,
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            optimizer=LossScaling(own) if task.mixed_precision == "float16" else own,
+            loss=cross_entropy(stage.recipe.descent.label_smoothing),
             metrics=["accuracy"],
             # Keras would choose XLA, which makes convolutions slow on a CPU: 480 ms for
             # a step of ResNet-20 instead of 220.
             jit_compile=hardware.jit_compile if on_tensorflow else True,
         )
         model.optimizer.build(model.trainable_variables)
-    model.optimizer.iterations.assign(stage.first_step(context.data))
     return model
 
 
 def _optimizer(stage: FitStage, context: Context) -> keras.optimizers.Optimizer:
     recipe = stage.recipe
     if isinstance(recipe, TransformationRecipe):
-        return SGD(recipe.learning_rate, recipe.momentum)
+        return optimizer(recipe.descent, recipe.learning_rate, recipe.momentum)
     per_epoch = stage.steps_per_epoch(context.data)
     if isinstance(stage, stages.Training):
         recipe = stage.stretched_recipe(per_epoch)
-    return recipe.optimizer(per_epoch)
+    return recipe.optimizer(per_epoch, stage.first_step(context.data))
 
 
 def _fitting(hardware: Hardware) -> contextlib.AbstractContextManager:

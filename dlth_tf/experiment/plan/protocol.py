@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dlth_tf as dlth
-from dlth_tf.tickets.sparsity import Sparsity, check_sparsity, n_of_m
+from dlth_tf.tickets.sparsity import Sparsity, check_filters, check_sparsity, n_of_m
 from official.common import choose
-from official.training.recipe import Recipe
+from official.training.recipe import PLAIN_SGD, Descent, Recipe
 
 DISTRIBUTIONS: dict[str, Callable[[float, Sequence[str]], Sparsity]] = {
     "uniform": dlth.Uniform,
@@ -94,6 +94,7 @@ class TransformationRecipe:
     learning_rate: float
     momentum: float
     l2: float
+    descent: Descent = PLAIN_SGD
 
     @property
     def steps(self) -> int:
@@ -150,10 +151,13 @@ class SparsityPlacement:
     distribution: str = "uniform"
     layer_sparsity: str = ""
     unit: str = "weight"
+    round_to: int = 1
+    importance: str = "filter"
 
     def __post_init__(self) -> None:
         choose("distribution", self.distribution, DISTRIBUTIONS)
         n_of_m(self.unit)  # It refuses what is no unit.
+        check_filters(self.unit, self.round_to, self.importance)
         if XNNPACK in self.layers and len(self.layers) > 1:
             raise ValueError(
                 f"--layers={XNNPACK} stands alone. Received: {','.join(self.layers)}"
@@ -171,8 +175,16 @@ class SparsityPlacement:
     @property
     def title(self) -> str:
         """What distinguishes it, in a word or two; nothing for the usual one."""
-        words = (self.distribution, self.layer_sparsity, self.unit)
+        words = [self.distribution, self.layer_sparsity, self.unit]
+        words += [f"rounded to {self.round_to}"] * (self.round_to > 1)
+        words += [f"by {self.importance}"] * (self.importance != "filter")
         return " ".join(word for word in words if word not in ("", "uniform", "weight"))
+
+    @property
+    def removal(self) -> dict[str, Any]:
+        """What is removed as a whole, as arguments of `magnitude_ticket`."""
+        whole = ("unit", "round_to", "importance")
+        return {name: getattr(self, name) for name in whole}
 
     def check(self, sparsity: float) -> None:
         """Raises a ValueError if a sparsity is too low to be of use where it goes."""

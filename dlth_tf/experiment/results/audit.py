@@ -19,7 +19,7 @@ from dlth_tf.tickets.ticket import Ticket
 
 # A multiply-add is two operations; forward, then backward to inputs and to weights.
 _FLOPS = 2 * 3
-_SETTLED = "settled_after_epochs"
+_TOLD = ("settled_after_epochs", "penalty_form")
 
 Records = Mapping[Stage, Mapping[str, Any]]
 
@@ -124,14 +124,14 @@ def _training_costs(run: Run, records: Records, context: Context) -> dict[str, A
         for stage, images in seen.items()
     )
     dense_images = run.dense_stage.images(context.data)
-    settled = [r[_SETTLED] for r in records.values() if _SETTLED in r]
+    told = {n: record[n] for record in records.values() for n in _TOLD if n in record}
     return {
         "train_images": sum(seen.values()),
         "train_cost": sum(seen.values()) / dense_images,
         "train_flops": _FLOPS * flops,
         "train_flops_cost": flops / (dense * dense_images),
         "seconds": sum(record.get("seconds", 0.0) for record in records.values()),
-        _SETTLED: settled[0] if settled else None,
+        **told,
     }
 
 

@@ -19,7 +19,8 @@ class Row:
     is of the last stage, `run` and `stages` are folders: of all stages, or of those made
     until one `failed`, which is the one to try again. Accuracies are fractions, the loss
     is a mean cross-entropy in nats, and costs are relative to training the dense network
-    once. `weights_left` is the fraction of the kernels' weights that are not zero,
+    once. `penalty_form` is how a transformation's penalty acted, coupled or decoupled;
+    `weights_left` is the fraction of the kernels' weights that are not zero,
     `history` has the metrics of each epoch by stage, and `shrunk_by` is the stage whose
     ticket made the network smaller.
     """
@@ -43,6 +44,7 @@ class Row:
     train_flops_cost: float | None = None
     seconds: float | None = None
     settled_after_epochs: float | None = None
+    penalty_form: str | None = None
     weights_left: float | None = None
     sparsity_per_layer: dict[str, float] = dataclasses.field(default_factory=dict)
     parameters_left: float | None = None

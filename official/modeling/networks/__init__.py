@@ -27,7 +27,9 @@ _FAMILIES = {
         ("keras_application", "mobilenetv2"),
         ("mobilenet", "mobilenetv1-ALPHA mobilenetv2-ALPHA"),
         ("resnet", "wrn-DEPTH-WIDTH"),
+        ("vision_transformer", "vit-DEPTH-WIDTH"),
         ("keras_application", "keras:NAME"),
+        ("keras_hub_backbone", "keras_hub:NAME"),
     )
     for name in names.split()
 }
@@ -50,6 +52,7 @@ def check_exists(name: str) -> str:
     """Returns `name` if there is a network called so, or raises `ValueError`.
 
     Beyond `check_name` it asks the family where names are without end: it imports Keras.
+    An `ImportError` says what is to be installed for one of KerasHub's.
     """
     if not choose_open("network", name, NETWORKS).islower():
         _family(name).check(name)
@@ -63,8 +66,9 @@ def build_network(
 
     Args:
         name: one of `NETWORKS`: a wide residual network says its depth and width
-            (`wrn-28-10`), a MobileNet its width (`mobilenetv1-0.25`), one of
-            `keras.applications` its name there (`keras:MobileNetV3Small`).
+            (`wrn-28-10`), and so does a vision transformer (`vit-12-192`), a MobileNet
+            its width (`mobilenetv1-0.25`), one of `keras.applications` its name there
+            (`keras:MobileNetV3Small`), a backbone of KerasHub too (`keras_hub:ViT`).
         input_shape: height, width and channels of one image.
         classes: number of classes, and so of logits.
 
@@ -74,6 +78,7 @@ def build_network(
         makes the initial weights repeatable. Saved, it loads in any program with Keras.
 
     Raises:
+        ImportError: the network is one of KerasHub, which is not installed.
         ValueError: the name is unknown, or `input_shape` or `classes` is no size.
 
     Example:
