@@ -1,6 +1,7 @@
 """What zeros and whole numbers buy in a browser, and on the same machine without one.
 
     python -m benchmarks.browser
+    python -m benchmarks.browser --experiment=runs/browser --data_dir=~/data
 
 Networks are built, masked at random places (1x1 convolutions alone, as
 `--layers=xnnpack` does), and exported for LiteRT: dense, at four sparsities, and in int8.
@@ -8,7 +9,9 @@ Headless Chromium runs the files of a network by LiteRT.js, on one thread, one i
 time, in turns; then LiteRT's own interpreter does so natively. Every output is compared
 with the native one of the same file before a time counts. A cell is how many times faster
 than dense a file is: the median over rounds of the ratio of neighbours, the middle half
-in brackets. It needs Chromium and npm, and a machine that does nothing else.
+in brackets. Of an experiment the networks of its runs are exported as they are, and each
+is compared with that of the first run by name. It needs Chromium and npm, and a machine
+that does nothing else.
 """
 
 import argparse
@@ -16,7 +19,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import keras
@@ -29,7 +32,10 @@ from benchmarks.timing import calls_in_turns, head, row
 from dlth_tf.browser import litert_js
 from dlth_tf.browser.demonstration import PAGE
 from dlth_tf.experiment.plan.protocol import XNNPACK, SparsityPlacement
+from dlth_tf.experiment.results.results import FinishedRun
+from dlth_tf.experiment.running import export_run
 from dlth_tf.litert.running import LiteRTFile
+from official import data
 from official.modeling.networks import build_network
 
 Times = dict[str, np.ndarray]
@@ -46,9 +52,7 @@ _FILES = ("dense", *(f"{sparsity:.0%}" for sparsity in _SPARSITIES), "int8")
 _HEAD = ("network", "pixels", "engine", "dense ms", *_FILES[1:])
 _SECONDS = 0.02  # of a native time
 _IMAGES = 16
-# Of a browser's outputs from native ones, as a part of the largest: int8 may be rounded
-# to a neighbour.
-_TOLERANCES = {name: 0.05 if name == "int8" else 1e-4 for name in _FILES}
+_RUNS_HEAD = ("run", "test accuracy %", "bytes", "browser ms", "times faster")
 
 
 def main() -> None:
@@ -56,18 +60,53 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", default=",".join(NETWORKS), help="NAME@PIXELS")
     parser.add_argument("--rounds", type=int, default=100, help="rounds of each network")
+    parser.add_argument("--experiment", type=Path, help="folder of one, for its runs")
+    parser.add_argument("--data_dir", help="where an experiment's images lie")
     arguments = parser.parse_args()
-    print(head(_HEAD), flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         litert_js.fetch(folder / "litert")
         shutil.copy(PAGE / "engine.js", folder)
         shutil.copy(Path(__file__).with_suffix(".html"), folder)
-        for network in arguments.networks.split(","):
-            name, _, pixels = network.rpartition("@")
-            image = _export(name, int(pixels), folder)
-            for engine, times in _times(folder, image, arguments.rounds).items():
-                print(row((name, pixels, engine, *_cells(times))), flush=True)
+        if arguments.experiment:
+            _print_runs(arguments, folder)
+        else:
+            _print_networks(arguments, folder)
+
+
+def _print_networks(arguments: argparse.Namespace, folder: Path) -> None:
+    print(head(_HEAD), flush=True)
+    for network in arguments.networks.split(","):
+        name, _, pixels = network.rpartition("@")
+        image = _export(name, int(pixels), folder)
+        for engine, times in _times(folder, _FILES, image, arguments.rounds).items():
+            dense = f"{np.median(times['dense']):.2f}"
+            gains = (_gain(times["dense"], times[file]) for file in _FILES[1:])
+            print(row((name, pixels, engine, dense, *gains)), flush=True)
+
+
+def _print_runs(arguments: argparse.Namespace, folder: Path) -> None:
+    runs = {
+        path.name: FinishedRun.read(path)
+        for path in sorted((arguments.experiment / "runs").iterdir())
+    }
+    first, *_ = runs
+    task = runs[first].task
+    images = data.load(
+        task.dataset, data_dir=arguments.data_dir, image_size=task.image_size
+    )
+    for name, run in runs.items():
+        export_run(run, folder / "exported", images, ["litert"])
+        (folder / "exported" / "model.tflite").rename(folder / name)
+        shutil.rmtree(folder / "exported")
+    image, _ = next(iter(images.as_they_come().evaluation_batches("test", 1)))
+    times = next(iter(_times(folder, tuple(runs), image, arguments.rounds).values()))
+    print(head(_RUNS_HEAD))
+    for name, run in runs.items():
+        size, accuracy = (folder / name).stat().st_size, run.row.test_accuracy
+        assert accuracy is not None, "the run is finished"
+        told = (f"{100 * accuracy:.2f}", f"{size:,}", f"{np.median(times[name]):.3f}")
+        print(row((name, *told, _gain(times[first], times[name]))))
 
 
 def _export(name: str, pixels: int, folder: Path) -> np.ndarray:
@@ -105,10 +144,12 @@ def _settle(model: keras.Model, images: np.ndarray) -> None:
     model(images, training=True)
 
 
-def _times(folder: Path, image: np.ndarray, rounds: int) -> dict[str, Times]:
-    """The times of each engine, once it computed what it should."""
-    natives = {name: LiteRTFile((folder / name).read_bytes()) for name in _FILES}
-    plan = {"files": _FILES, "shape": image.shape[1:], "rounds": rounds}
+def _times(
+    folder: Path, files: Sequence[str], image: np.ndarray, rounds: int
+) -> dict[str, Times]:
+    """The times of each engine, the browser first, once it computed what it should."""
+    natives = {name: LiteRTFile((folder / name).read_bytes()) for name in files}
+    plan = {"files": files, "shape": image.shape[1:], "rounds": rounds}
     (folder / "rounds.json").write_text(json.dumps(plan))
     image.tofile(folder / "image.bin")
     report = report_of(folder, "browser.html")
@@ -116,7 +157,8 @@ def _times(folder: Path, image: np.ndarray, rounds: int) -> dict[str, Times]:
         raise SystemExit(f"The browser could not run the files: {report['error']}")
     browser = {}
     for (name, native), result in zip(natives.items(), report["results"], strict=True):
-        ((expected,),) = native(image).values()
+        outputs = native(image)
+        (expected,) = outputs.get("logits", next(iter(outputs.values())))
         _compare(name, result["outputs"], expected)
         browser[name] = np.array(result["milliseconds"])
     calls = {name: lambda file=file: file(image) for name, file in natives.items()}
@@ -130,16 +172,14 @@ def _times(folder: Path, image: np.ndarray, rounds: int) -> dict[str, Times]:
 def _compare(name: str, outputs: Iterable, expected: np.ndarray) -> None:
     """LiteRT.js computes something else, very fast, where it could not get memory."""
     difference = np.abs(np.array(outputs) - expected).max() / np.abs(expected).max()
-    if not difference <= _TOLERANCES[name]:
+    # int8 may be rounded to a neighbour.
+    if not difference <= (0.05 if name == "int8" else 1e-4):
         raise SystemExit(f"The browser's outputs of {name} differ by {difference:.2g}.")
 
 
-def _cells(times: Times) -> list[str]:
-    cells = [f"{np.median(times['dense']):.2f}"]
-    for name in _FILES[1:]:
-        low, median, high = np.percentile(times["dense"] / times[name], (25, 50, 75))
-        cells.append(f"{median:.2f} ({low:.2f} to {high:.2f})")
-    return cells
+def _gain(slow: np.ndarray, fast: np.ndarray) -> str:
+    low, median, high = np.percentile(slow / fast, (25, 50, 75))
+    return f"{median:.2f} ({low:.2f} to {high:.2f})"
 
 
 if __name__ == "__main__":

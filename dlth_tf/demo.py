@@ -61,7 +61,9 @@ def _write(folder: Path) -> None:
     from dlth_tf.browser import demonstration
 
     data_dir = FLAGS.data_dir or sparse.row.flags.get("data_dir")
-    images = data.load(sparse.task.dataset, data_dir=data_dir)
+    images = data.load(
+        sparse.task.dataset, data_dir=data_dir, image_size=sparse.task.image_size
+    )
     runs = (dense, sparse)
     written = demonstration.write(folder, *runs, images, FLAGS.images, FLAGS.storage)
     for name, told in written.items():
