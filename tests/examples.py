@@ -27,6 +27,7 @@ def names(namespace: dict) -> None:
 
     import dlth_tf as dlth
 
+    keras.backend.clear_session()  # Layers are numbered as in a program of its own.
     random = np.random.default_rng(0)
     x = random.normal(size=(96, 8, 8, 1)).astype("float32")
     y = random.integers(10, size=96)

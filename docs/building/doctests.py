@@ -1,11 +1,12 @@
 """Examples of docstrings, shown as code by mkdocstrings."""
 
 import re
+import textwrap
 from typing import Any
 
 import griffe
 
-_EXAMPLE = re.compile(r"^( *)(>>> .*(?:\n\1\S.*)*)", re.MULTILINE)
+_EXAMPLE = re.compile(r"^( *)>>> .*(?:\n\1\S.*)*", re.MULTILINE)
 
 
 class Doctests(griffe.Extension):
@@ -14,5 +15,8 @@ class Doctests(griffe.Extension):
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Looks for them in the docstring of whatever has one."""
         if obj.docstring:
-            fenced = r"\1```pycon\n\1\2\n\1```"
-            obj.docstring.value = _EXAMPLE.sub(fenced, obj.docstring.value)
+            obj.docstring.value = _EXAMPLE.sub(_fenced, obj.docstring.value)
+
+
+def _fenced(example: re.Match[str]) -> str:
+    return f"```pycon\n{textwrap.dedent(example[0])}\n```"
