@@ -116,8 +116,6 @@ def _export(name: str, pixels: int, folder: Path) -> np.ndarray:
     model = build_network(name, input_shape=(pixels, pixels, 3), classes=classes)
     shape = (_IMAGES, pixels, pixels, 3)
     images = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
-    if "EfficientNet" in name:  # It normalises inside.
-        images = 127.5 * (images + 1)
     _settle(model, images)
     for file in ("dense", "int8"):
         storage = "int8" if file == "int8" else "float32"
