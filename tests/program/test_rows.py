@@ -57,7 +57,8 @@ def test_a_plan_tells_what_is_shared_what_may_end_early_and_what_is_done(train, 
     plan = train(*command, "--method=dense,lth,eb", "--dry_run").out
     minutes, rate = re.search(r"\n(Time: .*) min at the (.*) images/s", plan).groups()
     assert (minutes, rate) == ("Time: about 1", f"{64 / record['seconds']:,.0f}")
-    assert [" ".join(line.split()) for line in plan.splitlines()[:9]] == [
+    assert [" ".join(line.split()) for line in plan.splitlines()[:10]] == [
+        "Recipe: 1 epochs of batches of 32; sgd at 0.05 from epoch 0; L2 0.0005.",
         "3 runs:",
         "dense-seed0 64 images 1.00 x dense",
         "lth-0.9-seed0 128 images 2.00 x dense",
