@@ -65,6 +65,15 @@ def test_a_head_is_all_its_columns_with_their_biases_and_its_output():
     assert "attention_output/bias" not in masks
 
 
+def test_hidden_units_are_rounded_and_heads_are_not():
+    model = encoder(ATTENTIONS["heads"]())
+    ticket = dlth.random_ticket(model, 0.4, seed=0, unit="filter", round_to=16)
+    small = dlth.shrink(model, ticket)
+    assert small.layers[2].num_heads == 2  # of 4 the ceiling of 1.6 is removed
+    # 0.6 of 32 is 19.2: 16 is nearer than 32.
+    assert [x.units for x in small.layers if isinstance(x, layers.Dense)] == [16, 16, 3]
+
+
 def test_a_head_of_keys_goes_with_its_queries():
     masks = masks_of(encoder(ATTENTIONS["groups"]()), "grouped_query_attention/")
     keys, queries = (masks[name].any(axis=(0, 2)) for name in ("key", "query"))
