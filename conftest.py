@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sybil.integration import pytest as integration
 
-from tests.examples import DOCUMENTS, ROOT
+from tests.examples import DOCUMENTS
 
 pytest_collect_file = integration.pytest_integration(*DOCUMENTS)
 
@@ -16,7 +16,6 @@ pytest_collect_file = integration.pytest_integration(*DOCUMENTS)
 def folder(tmp_path_factory):
     """Where a page's examples write, and its commands run."""
     path: Path = tmp_path_factory.mktemp("examples")
-    (path / "configs").symlink_to(ROOT / "configs")
     with contextlib.chdir(path):
         yield path
     shutil.rmtree(path)
