@@ -80,6 +80,12 @@ def test_the_library_knows_neither_the_program_nor_official():
             assert ours and not module.startswith("official"), (path, module)
 
 
+def test_the_library_needs_no_unix():
+    alone = r"\b(fcntl|grp|pty|pwd|resource|termios|os\.(EX_|fork|kill|pread))\b"
+    for path in library():
+        assert not re.findall(alone, path.read_text()), path
+
+
 def test_no_module_of_the_library_imports_itself_by_way_of_others():
     imports = {}
     for path in library():

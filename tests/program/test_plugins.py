@@ -1,6 +1,5 @@
 """Methods, networks, data sets and callbacks of one's own."""
 
-import contextlib
 import re
 import tempfile
 from pathlib import Path
@@ -10,13 +9,10 @@ from absl.testing import flagsaver
 
 from dlth_tf import plugins
 from dlth_tf.experiment import flags as program_flags
-from dlth_tf.experiment.plan.methods import METHODS
-from dlth_tf.experiment.plan.own_code import SOURCES
 from dlth_tf.experiment.plan.runs import stages_of
 from dlth_tf.train import FLAGS
-from official import data
-from official.modeling import networks
 from tests.program.conftest import results_in, shell
+from tests.registries import restored
 
 MINE = '''
 import keras
@@ -66,28 +62,18 @@ METHOD = "from dlth_tf import plugins\n@plugins.method\n"
 TASK = ("--method=dense,smallest", "--sparsity=0.5", "--dataset=squares", "--model=tiny")
 
 
-@contextlib.contextmanager
-def forgotten_afterwards():
-    registries = METHODS, networks._FAMILIES, data._SOURCES, plugins.REGISTERED, SOURCES
-    copies = [dict(registry) for registry in registries]
-    yield
-    for registry, copy in zip(registries, copies, strict=True):
-        registry.clear()
-        registry.update(copy)
-
-
 @pytest.fixture
 def mine(monkeypatch, tmp_path):
     """A plugin's file."""
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(MINE)
-    with forgotten_afterwards():
+    with restored():
         yield "mine.py"
 
 
 def planned(content: str, *flags: str) -> dict[str, str]:
     """The keys of an experiment's stages, by their titles, with such a plugin."""
-    with tempfile.TemporaryDirectory() as folder, forgotten_afterwards():
+    with tempfile.TemporaryDirectory() as folder, restored():
         path = Path(folder, "mine.py")
         path.write_text(content)
         plugins.load([str(path)])
