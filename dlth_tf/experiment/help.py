@@ -50,7 +50,7 @@ def _told(flag: flags.Flag) -> Iterator[str]:
         yield f"  --[no]{flag.name}"
     else:
         values = getattr(flag.parser, "enum_values", None)
-        default = (flag.default_as_str or "...").strip("'")
+        default = (flag.default_as_str or "").strip("'") or "..."
         yield f"  --{flag.name}={'|'.join(values) if values else default}"
     # absl puts what may be chosen before the text.
     told = flag.help.partition(">: ")[2] if flag.help.startswith("<") else flag.help

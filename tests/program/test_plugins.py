@@ -118,6 +118,7 @@ def test_a_source_is_in_the_keys_of_the_stages_that_it_touches():
         (f"{METHOD}def rst(trial): pass", "There is a method 'rst' already"),
         (f"{METHOD}def Mine(trial): pass", "small letters, digits and _. Received: Mine"),
         (f"{METHOD}def mine(trial): return trial.nothing()", "mine: AttributeError"),
+        (f"{METHOD}def mine(trial): return trial.train_by(lambda: 1, 1)", "no name of"),
     ],
 )
 def test_errors_name_the_plugin(mine, content, words):

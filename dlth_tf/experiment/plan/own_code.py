@@ -22,6 +22,12 @@ class OwnCode:
 
     @classmethod
     def of(cls, function: Callable) -> "OwnCode":
+        """A ValueError refuses one that name and file don't tell from others."""
+        if "<" in getattr(function, "__qualname__", "<"):
+            raise ValueError(
+                "Code of your own must be a function or class of a module: lambdas, inner"
+                f" functions and the like have no name of their own. Received: {function}"
+            )
         content = Path(inspect.getfile(function)).read_bytes()
         source = hashlib.sha256(content).hexdigest()[:16]
         return cls(function.__name__, source, naming_its_file(function))
