@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from sybil.integration import pytest as integration
 
-from tests.examples import DOCUMENTS, ROOT
+from tests.examples import DOCUMENTS
+from tests.registries import restored
 
 pytest_collect_file = integration.pytest_integration(*DOCUMENTS)
 
@@ -16,8 +17,7 @@ pytest_collect_file = integration.pytest_integration(*DOCUMENTS)
 def folder(tmp_path_factory):
     """Where a page's examples write, and its commands run."""
     path: Path = tmp_path_factory.mktemp("examples")
-    (path / "configs").symlink_to(ROOT / "configs")
-    with contextlib.chdir(path):
+    with contextlib.chdir(path), restored():
         yield path
     shutil.rmtree(path)
 

@@ -1,6 +1,6 @@
 """Shows in a browser how much faster a sparse network is: a page with both in turns.
 
-    python -m dlth_tf.demo --run=runs/fast/runs/rst-0.9-seed0 --output=page
+    dlth-demo --run=runs/fast/runs/rst-0.9-seed0 --output=page
 
 writes a folder that needs no address outside it, and serves it to this machine. Without
 --run it serves a folder that is there.
@@ -20,7 +20,7 @@ from official.common import DEFINE_path
 
 FLAGS = export.FLAGS
 
-for of_export in ("data_dir", "run", "output", "storage"):
+for of_export in ("data_dir", "plugins", "run", "output", "storage"):
     flags.declare_key_flag(of_export)
 DEFINE_path(
     "dense",
@@ -91,5 +91,10 @@ def _serve(folder: Path) -> None:
             server.serve_forever()
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The program, with the command line's flags."""
     command_line.start(main)
+
+
+if __name__ == "__main__":
+    run()

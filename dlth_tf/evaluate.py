@@ -1,6 +1,6 @@
 """Evaluates a SavedModel on a data set: accuracy, calibration, speed, sparsity.
 
-    python -m dlth_tf.evaluate --saved_model=exports/1 --dataset=digits
+    dlth-evaluate --saved_model=exports/1 --dataset=digits
 
 Nothing but the SavedModel is needed; another program may have made it.
 """
@@ -25,7 +25,7 @@ program_flags.register()
 FLAGS = program_flags.FLAGS
 
 _OF_TRAINING = ("data_dir", "train_examples", "validation_fraction", "image_size")
-for of_training in ("dataset", *_OF_TRAINING):
+for of_training in ("dataset", *_OF_TRAINING, "plugins"):
     flags.declare_key_flag(of_training)
 DEFINE_path("saved_model", None, "Folder of the SavedModel.")
 flags.DEFINE_enum(
@@ -243,5 +243,10 @@ def _table(report: dict) -> str:
     return "\n".join([head, *(f"  {name:<{width}}  {rows[name]:>10}" for name in rows)])
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The program, with the command line's flags."""
     command_line.start(main)
+
+
+if __name__ == "__main__":
+    run()

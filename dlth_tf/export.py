@@ -1,6 +1,6 @@
 """Exports the network of a finished run as a TensorFlow SavedModel.
 
-    python -m dlth_tf.export --run=runs/quickstart/runs/rst-0.98-seed0 --output=exports/1
+    dlth-export --run=runs/quickstart/runs/rst-0.98-seed0 --output=exports/1
 
 The folder holds the SavedModel, metadata.json, and what else --format names. Nothing of
 this project is needed to load any of it.
@@ -20,6 +20,7 @@ program_flags.register()
 FLAGS = program_flags.FLAGS
 
 flags.declare_key_flag("data_dir")
+flags.declare_key_flag("plugins")
 DEFINE_path(
     "run", None, "Folder of a finished run: OUTPUT_DIR/runs/NAME, see results.jsonl."
 )
@@ -85,5 +86,10 @@ def main() -> None:
         print(f"test accuracy {100 * before:.2f}%, in {storage} {100 * accuracy:.2f}%")
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The program, with the command line's flags."""
     command_line.start(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -45,7 +45,7 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     with _replacing(path, tempfile.mkdtemp, 0o777) as temporary:
         yield temporary
         for file in filter(Path.is_file, temporary.rglob("*")):
-            with file.open("rb") as written:
+            with file.open("r+b") as written:  # Windows syncs only what may be written.
                 os.fsync(written.fileno())
 
 

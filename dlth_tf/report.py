@@ -1,7 +1,7 @@
 """Shows what an experiment came to: a page to look at, or a table for a terminal.
 
-    python -m dlth_tf.report --output_dir=runs/quickstart
-    python -m dlth_tf.report --output_dir=runs/quickstart --text
+    dlth-report --output_dir=runs/quickstart
+    dlth-report --output_dir=runs/quickstart --text
 
 The page is report.html in the experiment's folder, its drawings lie in figures/. It can
 be made at any time: of an experiment half finished or damaged it shows what there is.
@@ -19,6 +19,7 @@ program_flags.register()
 FLAGS = program_flags.FLAGS
 
 flags.declare_key_flag("output_dir")
+flags.declare_key_flag("plugins")
 flags.DEFINE_bool(
     "text",
     False,
@@ -41,5 +42,10 @@ def main() -> None:
     print(f"Report: {written.page} ({written.figures} figures in figures/)")
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The program, with the command line's flags."""
     command_line.start(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -15,6 +15,8 @@ _CAPITALS = {
     "ALPHA": r"\d\.\d+",
 }
 
+_NEAR = 0.6
+
 
 def choose(kind: str, name: str, choices: Iterable[str]) -> str:
     """Returns `name` if it is one of `choices`, those of a kind such as `"network"`.
@@ -30,13 +32,16 @@ def choose(kind: str, name: str, choices: Iterable[str]) -> str:
 
 
 def nearest(name: str, available: list[str]) -> str | None:
-    """The most similar name if any is near, the first of several equally similar ones."""
-    near = difflib.get_close_matches(name, available, n=len(available))
+    """The most similar name if any is near, the first of several equally similar ones.
+
+    Capitals count like small letters.
+    """
 
     def similarity(other: str) -> float:
-        return difflib.SequenceMatcher(None, other, name).ratio()
+        return difflib.SequenceMatcher(None, other.lower(), name.lower()).ratio()
 
-    return max((x for x in available if x in near), key=similarity, default=None)
+    near = (other for other in available if similarity(other) >= _NEAR)
+    return max(near, key=similarity, default=None)
 
 
 def choose_open(kind: str, name: str, choices: Iterable[str]) -> str:

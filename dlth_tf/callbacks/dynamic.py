@@ -131,7 +131,7 @@ class SparseEvolutionaryTraining(DropAndGrow):
     >>> steps = 60 * len(train)
     >>> training = dlth.SparseEvolutionaryTraining(ticket, every=len(train), until=steps)
     >>> model.fit(train, epochs=60, callbacks=[training])
-    >>> training.ticket.save("ticket.safetensors.xz")
+    >>> training.ticket.save("my.ticket")
 
     Source: Mocanu et al., "Scalable training of artificial neural networks with adaptive
     sparse connectivity inspired by network science", Nature Communications 2018, arXiv
@@ -204,7 +204,7 @@ class RigL(DropAndGrow):
     >>> ticket = dlth.random_ticket(model, sparsity=0.9, seed=0)
     >>> training = dlth.RigL(ticket, until=45 * len(train))
     >>> model.fit(train, epochs=60, callbacks=[training])
-    >>> training.ticket.save("ticket.safetensors.xz")
+    >>> training.ticket.save("my.ticket")
 
     Source: Evci et al., "Rigging the Lottery: Making All Tickets Winners", ICML 2020,
     arXiv 1911.11134, section 3 and algorithm 1.

@@ -1,19 +1,28 @@
 """What all programs here do alike: flags, errors in a line, TensorFlow kept quiet."""
 
+import contextlib
 import functools
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from absl import app, flags
 from absl import logging as absl_logging
 
+from dlth_tf import plugins
+from dlth_tf.experiment import flagfiles
+from dlth_tf.experiment.help import help_text
 from dlth_tf.files import WriteFailed
 
 USAGE, FAILURE = 2, 1
+_HELP = {"-h", "-help", "--help", "-?", "--helpshort"}
+_NEEDS_UNIX = (
+    "The programs need a Unix system (Linux, macOS, WSL on Windows). The library runs "
+    "here too, in a program of your own."
+)
 
 
 def say(error: object, code: int) -> int:
@@ -60,8 +69,15 @@ def ends_in_a_line(program: Callable[[], None]) -> Callable[[list[str]], int]:
     return main
 
 
-def start(main: Callable[[list[str]], int]) -> None:
-    """Parses the command line, runs `main`, and exits with what it returns."""
+def start(
+    main: Callable[[list[str]], int], headings: Mapping[str, str] | None = None
+) -> None:
+    """Parses the command line, runs `main`, and exits with what it returns.
+
+    `headings` of the flags in `--help`: each by the flag that it stands above.
+    """
+    if sys.platform == "win32":
+        sys.exit(say(_NEEDS_UNIX, USAGE))
 
     def run(argv: list[str]) -> int:
         code = main(argv)
@@ -70,41 +86,61 @@ def start(main: Callable[[list[str]], int]) -> None:
         return code
 
     absl_logging.set_verbosity(absl_logging.WARNING)
-    app.run(run, flags_parser=_parse_flags)
+    app.run(run, flags_parser=lambda argv: _parsed(argv, main, headings or {}))
 
 
-def _parse_flags(argv: list[str]) -> list[str]:
-    """Like absl's own, but usage errors exit with 2, and asking for help is none."""
+def _parsed(
+    argv: list[str], main: Callable[[list[str]], int], headings: Mapping[str, str]
+) -> list[str]:
+    """What is left of the command line; usage errors exit with 2, after help with 0."""
     try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
+        arguments = list(flagfiles.in_place(argv[1:]))
+        given = [argument for argument in arguments if argument not in _HELP]
+        rest = flags.FLAGS([argv[0], *given])
+        if flags.FLAGS.plugins:
+            with _silence():  # They may import TensorFlow.
+                plugins.load(flags.FLAGS.plugins)
+    except (flags.Error, ValueError) as error:
         sys.exit(say(error, USAGE))
-    except SystemExit:
+    except SystemExit:  # By absl, after --helpfull or --helpxml
         sys.exit(0)
+    if len(given) < len(arguments):
+        show(help_text(main, headings))
+        sys.exit(0)
+    return rest
 
 
 def start_tensorflow_quietly(begin: Callable[[], Any] = lambda: None) -> Any:
     """Imports Keras and its backend without the native libraries' chatter.
 
-    They write to the process's standard error before any setting of theirs counts.
-    Whoever has set `TF_CPP_MIN_LOG_LEVEL` gets what it asks for. `begin` is done before
-    anything is computed, and its result returned.
+    `begin` is done before anything is computed, and its result returned.
     """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        return begin()
+    with _silence():
+        import keras
+
+        result = begin()
+        keras.ops.zeros(())
+    return result
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Turns the standard error off while native libraries start.
+
+    They write to it before any setting of theirs counts. Whoever has set
+    `TF_CPP_MIN_LOG_LEVEL` gets what it asks for, if it isn't silence.
+    """
     # Its errors, too: what they are about comes as an exception, and ends in one line.
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
+        yield
+        return
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
-        import keras
-
-        result = begin()
-        keras.ops.zeros(())
+        yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
-    return result

@@ -26,6 +26,14 @@ from official.training.recipe import OPTIMIZERS, SCHEDULES, parse_learning_rate
 
 FLAGS = flags.FLAGS
 DESCRIBED = flags.FlagValues()
+HEADINGS = {
+    "method": "What to run",
+    "layers": "Sparsity",
+    "epochs": "Training",
+    "penalty_growth": "Transformation, cycles, masks that change",
+    "sync_batch_norm": "Hardware",
+}
+"""Of `--help`, each by the flag that it stands above."""
 
 _string, _bool, _list, _integer, _float, _enum, _path = (
     functools.partial(define, flag_values=DESCRIBED)
@@ -40,11 +48,68 @@ _string, _bool, _list, _integer, _float, _enum, _path = (
     )
 )
 
+_list(
+    "method",
+    ["dense", "scratch", "l1", "lth", "rst"],
+    "Methods to compare, separated by commas. "
+    + " ".join(f"{name}: {summary(method)}" for name, method in METHODS.items()),
+)
+_list(
+    "sparsity",
+    ["0.9", "0.98"],
+    "Fractions of the weights that are removed from each masked layer, in [0, 1), "
+    "separated by commas.",
+)
+_list(
+    "seed",
+    ["0"],
+    "Whole numbers, separated by commas. A seed sets the initial weights, the random "
+    "tickets and the order of the images, the same for all methods.",
+)
+_string(
+    "dataset",
+    "digits",
+    f"The images: {', '.join(data.DATASETS)}. tfds:NAME is any classification set of "
+    "TensorFlow Datasets, folder:PATH a folder with a folder of images per class.",
+)
+_path(
+    "data_dir",
+    None,
+    "Folder where TensorFlow Datasets keeps prepared data. Default: its own. For "
+    "imagenet and tiny_imagenet the folder of the images. digits needs none.",
+)
+_string(
+    "model",
+    "quickstart_cnn",
+    f"The network: {', '.join(networks.NETWORKS)}. wrn-28-10 is a wide residual network, "
+    "mobilenetv1-0.25 one of a quarter of the filters, vit-12-192 a vision transformer, "
+    "keras:NAME any network of keras.applications, keras_hub:NAME (ViT, DeiT, "
+    "SwinTransformer) a small one of KerasHub, which needs `pip install keras-hub`.",
+)
 _path(
     "output_dir",
     "runs/default",
     "Folder of the experiment: results, weights, logs. The same command with the same "
     "folder goes on where it stopped; more methods, sparsities or seeds are added to it.",
+)
+_integer(
+    "train_examples",
+    None,
+    "Train on only the first so many images of the training set. Default: all.",
+    lower_bound=1,
+)
+_float(
+    "validation_fraction",
+    0.0,
+    "Part of the training images held out to measure accuracy after every epoch. The "
+    "test images are used once, at the end of a run.",
+)
+_integer(
+    "image_size",
+    None,
+    "Height and width that images are shown to the network in. Default: their own, or "
+    "224 where they differ.",
+    lower_bound=1,
 )
 _string(
     "checkpoint_every",
@@ -75,25 +140,19 @@ _bool(
     "At the end, write the network of every run as a SavedModel, in export/ in the run's "
     "folder. `python -m dlth_tf.export` does so for one run, in other formats too.",
 )
+_list(
+    "plugins",
+    [],
+    "Files such as my_methods.py, or installed modules, that bring methods, networks and "
+    "data sets of your own (docs/own_method.md), separated by commas.",
+)
+_list(
+    "callback",
+    [],
+    "Keras callbacks that watch every training, as module:Class or file.py:Class, made "
+    "without arguments. Results are taken not to depend on them.",
+)
 
-_list(
-    "method",
-    ["dense", "scratch", "l1", "lth", "rst"],
-    "Methods to compare, separated by commas. "
-    + " ".join(f"{name}: {summary(method)}" for name, method in METHODS.items()),
-)
-_list(
-    "sparsity",
-    ["0.9", "0.98"],
-    "Fractions of the weights that are removed from each masked layer, in [0, 1), "
-    "separated by commas.",
-)
-_list(
-    "seed",
-    ["0"],
-    "Whole numbers, separated by commas. A seed sets the initial weights, the random "
-    "tickets and the order of the images, the same for all methods.",
-)
 _list(
     "layers",
     [],
@@ -142,46 +201,6 @@ _bool(
     False,
     "With --unit=filter: leave what a ticket removes out of the network before it is "
     "finetuned, which makes finetuning and the exported network smaller and faster.",
-)
-
-_string(
-    "dataset",
-    "digits",
-    f"The images: {', '.join(data.DATASETS)}. tfds:NAME is any classification set of "
-    "TensorFlow Datasets, folder:PATH a folder with a folder of images per class.",
-)
-_path(
-    "data_dir",
-    None,
-    "Folder where TensorFlow Datasets keeps prepared data. Default: its own. For "
-    "imagenet and tiny_imagenet the folder of the images. digits needs none.",
-)
-_integer(
-    "train_examples",
-    None,
-    "Train on only the first so many images of the training set. Default: all.",
-    lower_bound=1,
-)
-_float(
-    "validation_fraction",
-    0.0,
-    "Part of the training images held out to measure accuracy after every epoch. The "
-    "test images are used once, at the end of a run.",
-)
-_integer(
-    "image_size",
-    None,
-    "Height and width that images are shown to the network in. Default: their own, or "
-    "224 where they differ.",
-    lower_bound=1,
-)
-_string(
-    "model",
-    "quickstart_cnn",
-    f"The network: {', '.join(networks.NETWORKS)}. wrn-28-10 is a wide residual network, "
-    "mobilenetv1-0.25 one of a quarter of the filters, vit-12-192 a vision transformer, "
-    "keras:NAME any network of keras.applications, keras_hub:NAME (ViT, DeiT, "
-    "SwinTransformer) a small one of KerasHub, which needs `pip install keras-hub`.",
 )
 
 _integer(

@@ -148,7 +148,7 @@ def trained_network(run: FinishedRun, data: ImageData) -> keras.Model:
     )
     if row.shrunk_by:
         shrunk_by = experiment.stage_named(row.shrunk_by)
-        network = shrink(network, Ticket.load(shrunk_by / files.TICKET))
+        network = shrink(network, Ticket.load(files.ticket_path(shrunk_by)))
     set_weights(network, files.read_weights(experiment.stage_named(row.stages[-1])))
     return plain(network)
 

@@ -11,8 +11,9 @@ from dlth_tf.reporting.records import Experiment
 
 _WIDEST, _NARROWEST = 48, 16
 _LEGEND = """\
-Test accuracy %, mean ± sample standard deviation over n seeds; cost in images seen,
-relative to dense. ● mean, ├─┤ spread, · seeds, ★ best, ≈ close to it: may be chance."""
+Test accuracy %, mean ± sample standard deviation over n seeds; cost in images
+seen, relative to dense.
+● mean, ├─┤ spread, · seeds, ★ best, ≈ close to it: may be chance."""
 
 
 def as_text(experiment: Experiment, comparison: Comparison, columns: int = 80) -> str:

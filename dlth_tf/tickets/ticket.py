@@ -118,11 +118,10 @@ class Ticket:
             kernel.assign(keras.ops.where(mask, weights, 0.0))
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes the ticket to one small file, whatever its extension.
+        """Writes the ticket to one small file, `NAME.ticket` by custom.
 
-        It is safetensors, compressed by xz: `ticket.safetensors.xz` says so (see
-        `docs/ticket_format.md`). The file appears whole or not at all. `Ticket.load`
-        reads it back.
+        It is safetensors, compressed by xz (see `docs/ticket_format.md`). The file
+        appears whole or not at all. `Ticket.load` reads it back.
         """
         ticket_file.write(path, self.masks)
 
@@ -189,9 +188,9 @@ def save(
 
     Example:
 
-    >>> dlth.save("model.safetensors.xz", model, ticket, dtype="float16")
+    >>> dlth.save("model.ticket", model, ticket, dtype="float16")
     >>> fresh = build_model()
-    >>> ticket = dlth.load("model.safetensors.xz", fresh)
+    >>> ticket = dlth.load("model.ticket", fresh)
     """
     if dtype not in (None, "float32", "float16"):
         raise ValueError(

@@ -10,7 +10,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 PAGE = "reference/flags.md"
-PROGRAMS = ("train", "report", "export", "evaluate")
+PROGRAMS = ("train", "report", "export", "evaluate", "demo")
 HEAD = """# The programs' flags
 
 Made from the code; `--help` says the same. `--flagfile=FILE` reads flags from a file, one

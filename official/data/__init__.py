@@ -5,13 +5,16 @@ Either way `ImageData` makes normalised and augmented batches of it, and `feed` 
 them to `model.fit`.
 """
 
+import functools
 import importlib
-from types import ModuleType
+from collections.abc import Callable
+from typing import Any
 
 from official.common import choose_open
 from official.data.description import Description
 from official.data.image_data import ImageData, image_data
 from official.data.images import EncodedImages, ImageSet
+from official.data.own import OwnSet
 from official.data.presentation import Augmentation, Normalization
 from official.data.splits import check_fraction
 
@@ -25,11 +28,12 @@ __all__ = [
     "describe",
     "encoded",
     "load",
+    "register",
 ]
 
 # Each source is a module that is imported when one of its data sets is needed, with
-# `load`, `encoded` and `describe`, all of `(name, data_dir)`.
-_SOURCES = {
+# `load`, `encoded` and `describe`, all of `(name, data_dir)`; or it is an `OwnSet`.
+_SOURCES: dict[str, Any] = {
     **dict.fromkeys(
         ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100"), "small_sets"
     ),
@@ -39,7 +43,26 @@ _SOURCES = {
     "folder:PATH": "folders",
 }
 
-DATASETS = tuple(_SOURCES)
+DATASETS = _SOURCES.keys()
+
+
+def register(name: str, arrays: Callable[[str | None], Any]) -> None:
+    """Adds a data set, which `arrays(data_dir)` gives, called once for each `data_dir`.
+
+    Args:
+        name: its name from now on, in small letters.
+        arrays: returns `(images, labels), (test_images, test_labels)`: pixels 0 to 255,
+            `[images, height, width, 1 or 3]`, and labels from 0.
+
+    Example:
+
+        >>> from official import data
+        >>> pixels, labels = np.full((20, 8, 8, 1), 200), np.arange(20) % 2
+        >>> data.register("squares", lambda data_dir: ((pixels, labels),) * 2)
+        >>> data.describe("squares").classes
+        2
+    """
+    _SOURCES[name] = OwnSet(functools.cache(arrays))
 
 
 def check_name(name: str) -> str:
@@ -48,9 +71,11 @@ def check_name(name: str) -> str:
     return name
 
 
-def _source(name: str) -> ModuleType:
-    module = _SOURCES[choose_open("dataset", name, DATASETS)]
-    return importlib.import_module(f"{__name__}.{module}")
+def _source(name: str) -> Any:
+    source = _SOURCES[choose_open("dataset", name, DATASETS)]
+    if isinstance(source, str):
+        return importlib.import_module(f"{__name__}.{source}")
+    return source
 
 
 def load(

@@ -90,7 +90,7 @@ def error_line(said: str) -> str:
 
 
 def tickets(folder) -> dict[str, Ticket]:
-    paths = folder.glob("stages/*/ticket.safetensors.xz")
+    paths = folder.glob("stages/*/stage.ticket")
     return {path.parent.name: Ticket.load(path) for path in paths}
 
 
@@ -143,7 +143,7 @@ def kernels_of_runs(folder):
     for result in results(folder):
         last = folder / "stages" / Path(result["stages"][-1]).name
         drawn = next(p for p in result["stages"] if "random-ticket" in p)
-        file = last / "ticket.safetensors.xz"
+        file = last / "stage.ticket"
         if not file.exists():
             file = folder / "stages" / Path(drawn).name / file.name
         ticket = Ticket.load(file)

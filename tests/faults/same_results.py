@@ -23,7 +23,7 @@ def _contents(folder: Path) -> dict:
     for path in folder.glob("stages/*/weights.npz"):
         for name, value in np.load(path).items():
             found[f"{path.parent.name}/weights/{name}"] = value
-    for path in folder.glob("stages/*/ticket.safetensors.xz"):
+    for path in folder.glob("stages/*/stage.ticket"):
         for name, mask in Ticket.load(path).masks.items():
             found[f"{path.parent.name}/ticket/{name}"] = mask
     for path in folder.glob("stages/*/stage.json"):

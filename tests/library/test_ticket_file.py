@@ -50,7 +50,7 @@ def listed(header: dict) -> list:
 
 @pytest.fixture
 def path(tmp_path):
-    return tmp_path / "ticket.safetensors.xz"
+    return tmp_path / "my.ticket"
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def test_filters_that_compete_and_are_rounded(train, tmp_path):
     )
     assert outcome.code == 0, outcome.err
     assert len(results_in(tmp_path)) == 2
-    for path in tmp_path.glob("stages/*ticket*/ticket.safetensors.xz"):
+    for path in tmp_path.glob("stages/*ticket*/stage.ticket"):
         masks = dlth.Ticket.load(path).masks
         left = [masks[f"stage{n}_conv"].any(axis=(0, 1, 2)).sum() for n in (1, 2)]
         assert left[0] % 8 == left[1] % 8 == 0 and 24 <= sum(left) <= 56
@@ -150,7 +150,7 @@ def test_rivals_at_initialisation(train, tmp_path):
     assert erk["stage1_conv"] == pytest.approx(1 - 2304 * 54 / 156 / 4608, abs=1e-3)
     tickets = {
         path.parent.name.split("-")[0]: dlth.Ticket.load(path).masks["stage2_conv"]
-        for path in tmp_path.glob("stages/*ticket*/ticket.safetensors.xz")
+        for path in tmp_path.glob("stages/*ticket*/stage.ticket")
     }
     assert len(tickets) == 4
     assert len({mask.tobytes() for mask in tickets.values()}) == 4
@@ -171,7 +171,7 @@ def test_scoring_is_the_same_ticket_each_time(train, tmp_path):
     for run in ("one", "two"):
         folder = tmp_path / run
         assert train(f"--output_dir={folder}", "--method=snip", "--epochs=1").code == 0
-        (path,) = folder.glob("stages/snip-ticket*/ticket.safetensors.xz")
+        (path,) = folder.glob("stages/snip-ticket*/stage.ticket")
         masks.append(dlth.Ticket.load(path).masks["stage2_conv"])
     np.testing.assert_array_equal(*masks)
 

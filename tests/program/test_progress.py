@@ -2,6 +2,8 @@
 
 import dataclasses
 import io
+import itertools
+import re
 
 from dlth_tf.experiment.engine.progress import Reporter
 
@@ -45,6 +47,17 @@ def test_a_terminal_has_a_bar_and_its_cursor_back_however_it_ends():
         assert "━" in text
         assert "epoch 2/2 · loss 0.5" in text
         assert text.rindex(_SHOW_CURSOR) > text.rindex("━")
+
+
+def test_no_time_left_is_shown_before_the_first_steps_are_over(monkeypatch):
+    now = itertools.count(step=5)
+    monkeypatch.setattr("rich.console.monotonic", lambda: float(next(now)))
+    for steps, known in ((10, False), (40, True)):
+        reporter = Reporter(stream := Terminal())
+        for step in range(1, steps + 1):
+            reporter.bar(step / 100, 1, "")
+        reporter.close()
+        assert bool(re.search(r"\d:\d\d:\d\d", stream.getvalue())) == known
 
 
 def test_a_silent_reporter_says_nothing():

@@ -15,10 +15,11 @@ from absl.testing import flagsaver
 
 from dlth_tf import report as program
 from dlth_tf import reporting
-from dlth_tf.experiment.results.comparison import Comparison
+from dlth_tf.experiment.results.comparison import Comparison, fitting, table
 from dlth_tf.experiment.results.row import Row
-from dlth_tf.reporting import accuracy_figures, write_report
+from dlth_tf.reporting import accuracy_figures, report_text, write_report
 from dlth_tf.reporting.drawing import styles
+from dlth_tf.reporting.records import read_experiment
 from dlth_tf.reporting.terminal import printable
 from tests.program import synthetic
 from tests.program.conftest import ROOT, results_in
@@ -110,6 +111,17 @@ def finished(tmp_path_factory):
     synthetic.experiment(folder)
     write_report(folder)
     return folder
+
+
+def test_a_terminal_of_80_columns_shows_it_unbroken(finished):
+    heading, *_ = report_text(finished, 80).partition("\n\n")
+    assert max(map(len, heading.splitlines())) <= 80
+    text = table(read_experiment(finished).runs)
+    shown = fitting(text, 80).splitlines()
+    assert max(map(len, shown)) <= 80 and len(shown) == len(text.splitlines())
+    assert "|" not in fitting(text, 80) and fitting(text, 200) == text
+    accuracies = re.findall(r"\d\d\.\d\d ± \d\.\d\d", text)
+    assert accuracies and re.findall(r"\d\d\.\d\d ± \d\.\d\d", str(shown)) == accuracies
 
 
 def test_a_users_program_keeps_its_flags_to_itself(finished):

@@ -31,7 +31,7 @@ def arrays(folder):
 def tickets(folder):
     return {
         f"{path.parent.name}/{name}": mask
-        for path in folder.glob("stages/*/ticket.safetensors.xz")
+        for path in folder.glob("stages/*/stage.ticket")
         for name, mask in Ticket.load(path).masks.items()
     }
 
@@ -45,7 +45,7 @@ def test_results_tell_the_final_masks(train, folder):
         assert result["train_images"] == 3 * 256
         weights = np.load(f"{result['stages'][-1]}/weights.npz")
         kernel = weights["stage1_conv/kernel"]
-        ticket = Ticket.load(f"{result['stages'][-1]}/ticket.safetensors.xz")
+        ticket = Ticket.load(f"{result['stages'][-1]}/stage.ticket")
         assert not kernel[~ticket.masks["stage1_conv"]].any(), method
         per_layer = result["sparsity_per_layer"]
         assert per_layer["stage1_conv"] == pytest.approx(0.9, abs=1e-3), method
@@ -60,10 +60,10 @@ def test_set_and_rigl_begin_with_the_shared_random_ticket(folder):
     }
     assert len(begun) == 2
     assert len({definition["ticket"] for definition in begun.values()}) == 1
-    (start,) = folder.glob("stages/random-ticket*/ticket.safetensors.xz")
+    (start,) = folder.glob("stages/random-ticket*/stage.ticket")
     first = Ticket.load(start).masks["stage1_conv"]
     for path in begun:
-        moved = Ticket.load(path.with_name("ticket.safetensors.xz")).masks["stage1_conv"]
+        moved = Ticket.load(path.with_name("stage.ticket")).masks["stage1_conv"]
         assert np.count_nonzero(moved) == np.count_nonzero(first)
         assert (moved != first).any()
 

@@ -97,3 +97,12 @@ def test_trainings_of_all_methods_are_titled_apart(rewind_to):
     runs = Experiment(protocol, tuple(METHODS), (0.9, 0.98), (0, 1)).runs()
     trainings = [stage for stage in stages_of(runs) if isinstance(stage, FitStage)]
     assert len({stage.title for stage in trainings}) == len(trainings) > 60
+
+
+def test_tickets_of_earlier_versions_are_used(train, tmp_path):
+    command = ("--model=mlp", "--epochs=1", f"--output_dir={tmp_path}")
+    assert train("--method=scratch", *command).code == 0
+    (ticket,) = tmp_path.glob("stages/random-ticket*/*.ticket")
+    ticket.rename(ticket.with_name("ticket.safetensors.xz"))
+    assert train("--method=scratch,rst", *command).code == 0
+    assert not list(tmp_path.glob("stages/*/*.ticket"))

@@ -7,14 +7,18 @@ import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 from absl.testing import flagsaver
 
+from dlth_tf.experiment import command_line
 from dlth_tf.experiment import flags as program_flags
+from dlth_tf.experiment.flagfiles import in_place
 from dlth_tf.tfmot import engine
 from dlth_tf.train import flags
 from official import data
+from tests.lowest import asked_for
 from tests.program.conftest import ROOT, shell
 
 FLAGS = flags.FLAGS
@@ -30,11 +34,9 @@ def test_what_is_tested_with_is_what_the_program_asks_for():
     def names(requirements) -> set[str]:
         return {re.match(r"[\w-]+", line)[0] for line in requirements}
 
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked_for = project["dependencies"] + project["optional-dependencies"]["program"]
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     tested = names(line for line in lines if not line.startswith("#"))
-    assert tested == names(asked_for)
+    assert tested == names(asked_for("program"))
 
 
 def test_help_and_usage_errors_need_no_tensorflow():
@@ -52,18 +54,84 @@ def test_a_backend_that_it_does_not_run_on(monkeypatch, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_help_explains_every_flag():
-    done = shell("--help")
+@pytest.mark.parametrize("asks", ["--help", "-h"])
+def test_help_explains_every_flag_in_its_group(asks):
+    done = shell(asks)
     assert done.returncode == 0
-    for flag in ("--method", "--sparsity", "--seed", "--output_dir", "--penalty_growth"):
-        assert flag in done.stdout
-    assert "rst: A random ticket, transformed" in done.stdout.replace("\n    ", " ")
+    explained = set(re.findall(r"^  --(?:\[no\])?(\w+)", done.stdout, re.M))
+    assert explained >= set(program_flags.DESCRIBED)
+    first, second = done.stdout.index("--method="), done.stdout.index("\nSparsity\n---")
+    assert done.stdout.index("\nWhat to run\n---") < first < second
+    assert second < done.stdout.index("\nHardware\n---") < done.stdout.index("--num_gpus")
+    assert "rst: A random ticket, transformed" in re.sub(r"\s+", " ", done.stdout)
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_the_package_itself_lists_the_programs():
+    code = [sys.executable, "-m", "dlth_tf", "--help"]
+    done = subprocess.run(code, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "dlth-train --flagfile=quick" in done.stdout
+    named = re.findall(r"^  (dlth-\w+)", done.stdout, re.M)
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert named == list(scripts)
 
 
 def test_without_flags_it_says_what_to_type():
     done = shell()
     assert done.returncode == 2
-    assert "--flagfile=configs/quickstart.flags" in only_line(done.stderr)
+    assert "dlth_tf.train --flagfile=quickstart.flags" in only_line(done.stderr)
+
+
+def test_flagfiles_of_the_package_are_found_from_anywhere(tmp_path):
+    (tmp_path / "mine.flags").write_text(
+        "# Mine\n--flagfile=quickstart.flags\n--seed=7\n"
+    )
+    found = list(in_place(["--flagfile", str(tmp_path / "mine.flags"), "--seed=8"]))
+    assert "--model=quickstart_cnn" in found and found[-2:] == ["--seed=7", "--seed=8"]
+    nested = list(in_place(["--flagfile=cifar10_resnet20.flags"]))
+    assert "--dataset=cifar10" in nested and "--flagfile" not in " ".join(nested)
+
+
+def test_a_file_here_comes_before_the_packages(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path("quickstart.flags").write_text("--seed=7")
+    assert list(in_place(["--flagfile=quickstart.flags"])) == ["--seed=7"]
+
+
+@pytest.mark.parametrize("content", ["", "--flagfile=loop.flags"])
+def test_flagfiles_that_cannot_be_read(tmp_path, content, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if content:
+        Path("loop.flags").write_text(content)
+    with pytest.raises(ValueError, match=r"loop.flags.*(includes itself|quickstart)"):
+        list(in_place(["--flagfile=loop.flags"]))
+
+
+def test_systems_that_are_not_unix(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(SystemExit) as ended:
+        command_line.start(lambda argv: 0)
+    assert ended.value.code == 2
+    assert "need a Unix system" in only_line(capsys.readouterr().err)
+
+
+def test_another_package_called_official(tmp_path):
+    (tmp_path / "official" / "nlp").mkdir(parents=True)
+    command = [sys.executable, "-c", "import dlth_tf.experiment"]
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    (tmp_path / "official" / "__init__.py").touch()
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
+    assert b"tf-models-official is installed" in done.stderr.splitlines()[-1]
+
+
+def test_tensorflow_starts_in_silence_where_that_is_asked_for():
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    code = (
+        "from dlth_tf.experiment import command_line as c; c.start_tensorflow_quietly()"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 def test_a_reader_that_has_seen_enough_is_no_error():
@@ -85,6 +153,7 @@ def test_unknown_flag_is_a_usage_error():
 @pytest.mark.parametrize(
     ("flag", "words"),
     [
+        ("--method=RST", ["Unknown method 'RST'", "'rst'"]),
         ("--method=rts", ["Unknown method 'rts'", "'rst'"]),
         ("--dataset=digit", ["'digit'", "'digits'"]),
         ("--model=resnet21", ["'resnet21'", "'resnet20'"]),

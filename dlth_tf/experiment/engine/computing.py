@@ -159,6 +159,14 @@ def compute(stage: Stage, context: Context, folder: Path) -> dict[str, Any]:
             ticket = context.random_ticket(*drawn, within)
         case stages.MagnitudeTicket():
             ticket = _highest(stage, context)
+        case stages.OwnTicket():
+            model, placement = context.network_with(stage.weights), stage.placement
+            sparsity = placement.sparsity(dlth.maskable_kernels(model), stage.sparsity)
+            ticket = stage.find.call(model, sparsity, stage.seed)
+            if not isinstance(ticket, dlth.Ticket):
+                raise ValueError(
+                    f"{stage.find.name} must return a Ticket, not {ticket!r}"
+                )
         case stages.SaliencyTicket():
             began = time.monotonic()
             try:

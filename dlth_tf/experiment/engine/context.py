@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ from scipy.special import log_softmax
 
 import dlth_tf as dlth
 from dlth_tf.cost import ModelCost, layer_costs
-from dlth_tf.experiment.engine.folder import TICKET, ExperimentFolder, read_weights
+from dlth_tf.experiment.engine.folder import ExperimentFolder, read_weights, ticket_path
 from dlth_tf.experiment.engine.progress import Reporter
 from dlth_tf.experiment.engine.stop_signals import StopSignals
 from dlth_tf.experiment.hardware import ONE_DEVICE, Hardware
@@ -40,6 +40,8 @@ class Context:
     checkpoint_every: Interval
     stop: StopSignals = dataclasses.field(default_factory=StopSignals)
     hardware: Hardware = ONE_DEVICE
+    callbacks: Sequence[Callable[[], keras.callbacks.Callback]] = ()
+    """What makes callbacks that watch every training."""
 
     @functools.cached_property
     def data(self) -> ImageData:
@@ -104,7 +106,7 @@ class Context:
 
     def ticket(self, stage: stages.Stage) -> dlth.Ticket:
         """The ticket that a finished stage left."""
-        return dlth.Ticket.load(self.folder.stage(stage) / TICKET)
+        return dlth.Ticket.load(ticket_path(self.folder.stage(stage)))
 
     def mask_of(self, stage: stages.WeightsStage) -> dlth.Ticket | None:
         """The ticket that masks a stage's network; None: none, or it was made smaller."""

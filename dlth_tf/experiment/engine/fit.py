@@ -58,6 +58,7 @@ def fit(stage: FitStage, context: Context, folder: Path) -> dict[str, Any]:
         fit_callbacks.StopAfter(stage, steps, done),
         *([fit_callbacks.Validation(stage, context)] if held_out else []),
         *fit_callbacks.tensorboard(folder),
+        *fit_callbacks.observers(stage, context),
         fit_callbacks.SaveCheckpoint(stage, context, saved),
         fit_callbacks.EpochBar(stage, context, progress),
     ]
@@ -85,7 +86,7 @@ def fit(stage: FitStage, context: Context, folder: Path) -> dict[str, Any]:
     if isinstance(stage, stages.Transformation):
         (transformation,) = own_callbacks
         record["penalty_form"] = transformation.form
-    if isinstance(stage, stages.MovingMaskTraining):
+    if stage.masked_by is stage:
         (moving,) = own_callbacks
         moving.ticket.save(folder / TICKET)
     return record
@@ -158,6 +159,9 @@ def _own_callbacks(stage: FitStage, context: Context) -> Callbacks:
                 if sparsity
             }
             return [dlth.MagnitudePruning(schedules)]
+        case stages.OwnTraining():
+            ticket = context.ticket(stage.ticket) if stage.ticket else None
+            return [stage.make.call(ticket, steps)]
     raise NotImplementedError(type(stage).__name__)
 
 

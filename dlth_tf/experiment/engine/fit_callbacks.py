@@ -143,6 +143,16 @@ def tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
     return [_Logs(str(folder / LOGS), write_graph=False)]
 
 
+def observers(stage: FitStage, context: Context) -> list[keras.callbacks.Callback]:
+    """What `--callback` adds to a training; each has its title as `stage`."""
+    if not context.hardware.workers.is_chief:
+        return []
+    made = [make() for make in context.callbacks]
+    for callback in made:
+        callback.stage = stage.title
+    return made
+
+
 class EpochBar(keras.callbacks.Callback):
     """Shows how far `SaveCheckpoint`, which goes before it, says that a `fit` is."""
 

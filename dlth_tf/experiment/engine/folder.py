@@ -28,7 +28,8 @@ TABLE = "table.md"
 REPORT = "report.html"
 RESULT = "result.json"
 EXPORT = "export"
-TICKET = "ticket.safetensors.xz"
+TICKET = "stage.ticket"
+_EARLIER_TICKET = "ticket.safetensors.xz"
 WEIGHTS = "weights.npz"
 CHECKPOINTS = ("checkpoint-a.npz", "checkpoint-b.npz")
 LOGS = "logs"
@@ -81,6 +82,12 @@ class ExperimentFolder:
     def failure(self, stage: Stage) -> str | None:
         """Why a finished stage is no evidence; None if it is."""
         return self.record(stage).get("failed")
+
+
+def ticket_path(folder: Path) -> Path:
+    """The ticket in a stage's folder, which earlier versions called otherwise."""
+    path = folder / TICKET
+    return path if path.exists() else folder / _EARLIER_TICKET
 
 
 def save_weights(folder: Path, weights: Mapping[str, np.ndarray]) -> None:

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 _LINE_SECONDS = 60.0
+_FIRST_STEPS = 10
 
 
 @dataclasses.dataclass
@@ -82,6 +83,10 @@ class Reporter:
                 self._bar = Bar(*columns, console=self._console, redirect_stdout=False)
                 self._bar.add_task("", total=total, said=said)
                 self._bar.start()
+                self._updates = 0
+            self._updates += 1
+            if self._updates <= _FIRST_STEPS:  # They take longer, and are in no estimate.
+                self._bar.reset(self._bar.task_ids[0], total=total)
             self._bar.update(self._bar.task_ids[0], completed=done, said=said)
         elif finished or time.monotonic() - self._shown > _LINE_SECONDS:
             self._shown = time.monotonic()

@@ -137,4 +137,4 @@ def cell_name(method: str, sparsity: float) -> str:
 
 def summary(method: Method) -> str:
     """A method in a line, for help texts and tables."""
-    return (method.__doc__ or "").splitlines()[0]
+    return (method.__doc__ or "").strip().partition("\n")[0]

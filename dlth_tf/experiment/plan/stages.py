@@ -12,6 +12,7 @@ import math
 from typing import Any, ClassVar
 
 from dlth_tf.experiment.plan import protocol
+from dlth_tf.experiment.plan.own_code import SOURCES, OwnCode
 from official.data import Description, ImageData
 from official.training.recipe import Recipe
 
@@ -62,9 +63,16 @@ class Stage:
         """All that its result depends on, ready for JSON.
 
         What has its default value is left out, so that an option added later changes
-        the definition only of the stages that use it.
+        the definition only of the stages that use it. A plugin's network or data set is
+        known by its source, too.
         """
-        return {"stage": type(self).__name__, **_definition(self)}
+        used = {"network": self.task.network, "dataset": self.task.dataset}
+        own = {k: SOURCES[k, name] for k, name in used.items() if (k, name) in SOURCES}
+        return {
+            "stage": type(self).__name__,
+            **_definition(self),
+            **({"own": own} if own else {}),
+        }
 
     @functools.cached_property
     def key(self) -> str:
@@ -82,7 +90,7 @@ def _definition(value: Any) -> dict[str, Any]:
     parts = {}
     for field in dataclasses.fields(value):
         part = getattr(value, field.name)
-        if part == field.default:
+        if part == field.default or not field.compare:
             continue
         if isinstance(part, Stage):
             part = part.key
@@ -173,6 +181,16 @@ class SaliencyTicket(TicketStage):
     def examples(self, data: Images) -> int:
         """How many images are looked at."""
         return min(self.images_per_class * data.classes, data.train_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnTicket(TicketStage):
+    """The ticket that a function of one's own finds in the network with some weights."""
+
+    words = "{self.find.name} ticket {self.amount}, seed {self.seed}"
+    weights: WeightsStage
+    find: OwnCode
+    seed: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -340,3 +358,20 @@ class GradualPruning(MovingMaskTraining):
     sparsity: float
     placement: protocol.SparsityPlacement
     changes: protocol.MaskChanges
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnTraining(FitStage):
+    """Training by the recipe with a callback of one's own, which keeps to a ticket."""
+
+    noun = "trained weights"
+    ticket: TicketStage | None
+    make: OwnCode
+
+    @property
+    def title(self) -> str:
+        return f"train by {self.make.name} from {(self.ticket or self.weights).title}"
+
+    @property
+    def masked_by(self) -> Stage | None:
+        return self if self.ticket else None

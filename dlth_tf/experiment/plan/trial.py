@@ -5,8 +5,10 @@ builds on; what two methods describe alike is the same stage, and is done once.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 from dlth_tf.experiment.plan import stages
+from dlth_tf.experiment.plan.own_code import OwnCode
 from dlth_tf.experiment.plan.protocol import (
     BEGINNING,
     Protocol,
@@ -64,6 +66,15 @@ class Trial:
         task, initial = self.protocol.task, self.initial_weights()
         return stages.SaliencyTicket(task, *self._placed, initial, criterion, self.seed)
 
+    def own_ticket(self, find: Callable, weights: WeightsStage) -> TicketStage:
+        """The ticket that `find(model, sparsity, seed)` returns.
+
+        The model has these weights; `sparsity` is a sparsity for each layer, as all
+        functions that make tickets take it.
+        """
+        task, code = self.protocol.task, OwnCode.of(find)
+        return stages.OwnTicket(task, *self._placed, weights, code, self.seed)
+
     def prune(self, weights: WeightsStage, ticket: TicketStage) -> WeightsStage:
         """Sets what a ticket removes to zero."""
         return stages.Pruned(self.protocol.task, weights, ticket)
@@ -113,6 +124,16 @@ class Trial:
         """Trains the dense network while more and more small weights are removed."""
         changes = self.protocol.mask_changes
         return stages.GradualPruning(*self._fit(weights), *self._placed, changes)
+
+    def train_by(
+        self, make: Callable, weights: WeightsStage, ticket: TicketStage | None = None
+    ) -> WeightsStage:
+        """Trains by the recipe, with the callback that `make(ticket, steps)` returns.
+
+        With a ticket it is this callback that keeps the removed weights at zero, and has
+        the last mask as its `ticket`, as `FixedTicket` and `RigL` do.
+        """
+        return stages.OwnTraining(*self._fit(weights), ticket, OwnCode.of(make))
 
     def transform(
         self,

@@ -163,3 +163,16 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
     lines = [f"| {' | '.join(row)} |" for row in padded]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(lines)
+
+
+def fitting(table: str, columns: int | None) -> str:
+    """A Markdown table; without its frame, its head on two lines, if that is too wide."""
+    lines = table.splitlines()
+    if columns is None or len(lines[0]) <= columns:
+        return table
+    del lines[1]
+    cells = [[part.strip() for part in line.strip("|").split("|")] for line in lines]
+    heads = [title.rpartition(" ")[::2] for title in cells[0]]
+    cells = [*map(list, zip(*heads, strict=True)), *cells[1:]]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells)

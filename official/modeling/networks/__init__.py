@@ -6,18 +6,19 @@ same in every process, so that files and patterns can refer to them.
 """
 
 import importlib
-from types import ModuleType
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from official.common import choose_open
+from official.modeling.networks.own_network import OwnNetwork
 
 if TYPE_CHECKING:
     import keras
 
 # Each family is a module with `build(name, *, input_shape, classes)`, imported
 # when one of its networks is built: this module costs no Keras import. A family
-# with names without end also has `check(name)` for these.
-_FAMILIES = {
+# with names without end also has `check(name)` for these. Or it is an `OwnNetwork`.
+_FAMILIES: dict[str, Any] = {
     name: family
     for family, names in (
         ("feedforward", "quickstart_cnn lenet_300_100 lenet5 mlp mlp_linear"),
@@ -34,7 +35,30 @@ _FAMILIES = {
     for name in names.split()
 }
 
-NETWORKS = tuple(_FAMILIES)
+NETWORKS = _FAMILIES.keys()
+
+
+def register(name: str, build: Callable[..., "keras.Model"]) -> None:
+    """Adds a network, which `build(input_shape=..., classes=...)` makes.
+
+    Args:
+        name: its name from now on, in small letters.
+        build: returns a functional model from images `[batch, height, width, channels]`
+            to logits `[batch, classes]`. Its layers with weights have names of their
+            own, the same whenever it is called.
+
+    Example:
+
+        >>> from official.modeling import networks
+        >>> def linear(input_shape, classes):
+        ...     layers = [keras.layers.Flatten(), keras.layers.Dense(classes, name="out")]
+        ...     return keras.Sequential([keras.Input(input_shape), *layers])
+        >>> networks.register("linear", linear)
+        >>> sizes = {"input_shape": (8, 8, 1), "classes": 2}
+        >>> networks.build_network("linear", **sizes).count_params()
+        130
+    """
+    _FAMILIES[name] = OwnNetwork(build)
 
 
 def check_name(name: str) -> str:
@@ -43,9 +67,11 @@ def check_name(name: str) -> str:
     return name
 
 
-def _family(name: str) -> ModuleType:
-    module = _FAMILIES[choose_open("network", name, NETWORKS)]
-    return importlib.import_module(f"{__name__}.{module}")
+def _family(name: str) -> Any:
+    family = _FAMILIES[choose_open("network", name, NETWORKS)]
+    if isinstance(family, str):
+        return importlib.import_module(f"{__name__}.{family}")
+    return family
 
 
 def check_exists(name: str) -> str:
