@@ -7,8 +7,8 @@
     python -m benchmarks.evidence
 
 Results are those of an experiment (its folder or its `results.jsonl`), of
-`benchmarks.candidates` or of `benchmarks.origins`. Several files of one kind are one
-result. Methods are compared by pairs: from the same seed they have the same initial
+`benchmarks.candidates` or of `benchmarks.origins`; each experiment has its own tables.
+Methods are compared by pairs: from the same seed they have the same initial
 weights and batches. `--against` compares one program with another, pairs too, unless
 they share no weights. Without a file the tables of the pages are made anew, each after a
 comment that holds its command.
@@ -36,10 +36,6 @@ _MADE = re.compile(
     r"(<!-- python -m benchmarks\.evidence (.+?) -->\n).*?(<!-- end of the table -->)",
     re.DOTALL,
 )
-_OF_A_RUN = (
-    *("checkpoint_every", "data_dir", "dry_run", "export", "method", "output_dir"),
-    *("report", "seed", "shard", "sparsity"),
-)
 _BY_SEED = ("method", "sparsity", "test accuracy % by seed", "mean", "images seen")
 _COMMON = ("sparsity", "epochs", "precision", "split")
 _GAINS = ("mean difference", "95% interval")
@@ -56,6 +52,8 @@ def main() -> None:
         for page in map(Path, PAGES):
             page.write_text(remade(page.read_text()))
         return
+    if arguments.keep and len(arguments.files) > 1:
+        parser.error("--keep takes the results of one folder")
     try:
         print(tables(arguments))
         if arguments.keep:
@@ -76,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--against", type=Path, help="results of another program")
     parser.add_argument("--unpaired", action="store_true", help="it shares no weights")
-    parser.add_argument("--keep", type=Path, help="file to keep the results in")
+    parser.add_argument("--keep", type=Path, help="file to keep one's results in")
     return parser
 
 
@@ -96,21 +94,25 @@ def tables(arguments: argparse.Namespace) -> str:
     if arguments.against:
         others = _read([arguments.against])
         return _programs(records, others, unpaired if arguments.unpaired else paired)
-    if records and "name" in records[0]:
+    if "name" in records[0]:
         return of_names(records)
-    groups: dict[str, list[Row]] = {}
-    for row in map(Row.parse, records):
-        settings = {n: v for n, v in row.flags.items() if n not in _OF_A_RUN}
-        groups.setdefault(json.dumps(settings, sort_keys=True), []).append(row)
     baselines = arguments.baseline.split(",")
-    parts = [part for rows in groups.values() for part in _experiment(rows, baselines)]
+    parts: list[str] = []
+    for path in arguments.files:
+        rows = [Row.parse(record) for record in _read([path])]
+        if len({(row.method, row.sparsity, row.seed) for row in rows}) < len(rows):
+            raise ValueError(f"'{path}' has a method, sparsity and seed twice")
+        parts += _experiment(rows, baselines)
     return "\n\n".join(parts)
 
 
 def _read(paths: Iterable[Path]) -> list[Record]:
-    """The records of results; a folder's are in its `results.jsonl`."""
+    """The records of results, one at least; a folder's are in its `results.jsonl`."""
     files = [path / RESULTS if path.is_dir() else path for path in paths]
-    return [json.loads(line) for file in files for line in file.open()]
+    found = [json.loads(line) for file in files for line in file.open()]
+    if not found:
+        raise ValueError(f"There are no results in {', '.join(map(str, files))}")
+    return found
 
 
 def _keep(records: Sequence[Record], file: Path) -> None:

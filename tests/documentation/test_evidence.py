@@ -69,14 +69,21 @@ def test_programs_that_share_no_weights_are_compared_by_means(kept):
     assert cells(by_means, "rst", "0.98")[4:6] == ["+0.50", "-6.42 to +7.42"]
 
 
-def test_settings_that_differ_are_tables_of_their_own(kept):
+def test_a_table_says_what_was_trained_and_in_which_type(kept):
     flags = {"model": "resnet20", "dataset": "cifar10", "train_examples": 10_000}
-    flags |= {"epochs": 15, "mixed_precision": None, "output_dir": "/home/me/one"}
-    half = flags | {"mixed_precision": "bfloat16", "output_dir": "/home/me/two"}
-    both = [record("rst", 0, 0.5, flags=one) for one in (flags, half)]
-    text = printed(kept("few.jsonl", *both))
-    assert text.count("10,000 images of cifar10, 15 epochs, computed in") == 2
-    assert text.index("in float32") < text.index("in bfloat16")
+    flags |= {"epochs": 15, "mixed_precision": None}
+    one = kept("one.jsonl", record("rst", 0, 0.5, flags=flags))
+    flags["mixed_precision"], flags["train_examples"] = "bfloat16", None
+    two = kept("two.jsonl", record("rst", 0, 0.5, flags=flags))
+    text = printed(one, two)
+    assert "resnet20, 10,000 images of cifar10, 15 epochs, computed in float32;" in text
+    assert "resnet20, cifar10, 15 epochs, computed in bfloat16;" in text
+
+
+def test_a_run_does_not_count_twice(kept):
+    file = kept("twice.jsonl", record("rst", 0, 0.5), record("rst", 0, 0.6))
+    with pytest.raises(ValueError, match="a method, sparsity and seed twice"):
+        printed(file)
 
 
 def test_what_is_kept_does_not_say_where_it_was_made(kept, tmp_path):
