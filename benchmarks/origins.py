@@ -139,6 +139,8 @@ def _statistics(seeds: tuple[int, ...], context: Context) -> str:
     lines = []
     for number in found["Keras"][0]:
         samples = [[of[number] for of in found[origin]] for origin in ORIGINS]
+        if not np.ptp(samples):
+            continue  # BatchNorm's, 1 and 0
         p = stats.ttest_ind(*samples, equal_var=False).pvalue
         means = [f"{np.mean(of):.4f} ± {np.std(of, ddof=1):.4f}" for of in samples]
         lines.append((number, *means, "-" if math.isnan(p) else f"{p:.3f}"))
