@@ -155,9 +155,10 @@ class _Program:
 
     def _make(self, runs: Sequence[Run]) -> int:
         context, path = self.context, self.folder.path
-        from dlth_tf.experiment.running import check_runs, make_runs
+        from dlth_tf.experiment.running import check_runs, make_runs, tell_of_bfloat16
 
         check_runs(runs, context)
+        tell_of_bfloat16(runs, context)
         with contextlib.ExitStack() as held:
             if self.hardware.workers.is_chief:
                 tell = self.reporter.line

@@ -25,11 +25,18 @@ from dlth_tf.network.variables import set_weights
 from dlth_tf.rebuilding import shrink
 from dlth_tf.tickets.ticket import Ticket
 from official.data import ImageData
+from official.distribution.bfloat16 import device_with_bfloat16
 from official.modeling import networks
 from official.modeling.layers import plain
 
 _REPRESENTATIVE = 200
 _LOOK_AGAIN_SECONDS = 1.0
+_LONG_STEP = 10**9
+"""Multiply-adds of a step that bfloat16 may shorten; a shorter one is overhead."""
+_BFLOAT16 = (
+    "This {} computes in bfloat16: --mixed_precision=bfloat16, in another --output_dir, "
+    "may be faster (convolutions are, depthwise ones are not)."
+)
 
 
 def check_runs(runs: Sequence[Run], context: Context) -> None:
@@ -44,6 +51,16 @@ def check_runs(runs: Sequence[Run], context: Context) -> None:
             )
     for stage in stages_of(runs):
         check(stage, context)
+
+
+def tell_of_bfloat16(runs: Sequence[Run], context: Context) -> None:
+    """Says in a line if trainings in float32 would profit here from bfloat16."""
+    if context.task.mixed_precision:
+        return
+    step = context.dense_cost.multiply_adds * max(batch_sizes(runs).values())
+    device = device_with_bfloat16() if step >= _LONG_STEP else None
+    if device:
+        context.reporter.line(_BFLOAT16.format(device))
 
 
 def make_runs(
